@@ -48,7 +48,15 @@ class EngineUnavailableError(ServingError):
 
 
 class ScoringError(ServingError):
-    """A batch could not be scored as a whole."""
+    """A batch could not be scored as a whole.
+
+    Attributes:
+        is_final: Parts of the batch would fare no better (the engine is gone), so they are not tried one by one.
+    """
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class SettingsError(ServingError):
