@@ -250,7 +250,11 @@ def _line(error: Any) -> str:
 def _resolved(settings: Settings, base: Path) -> Settings:
     def absolute(stream: Stream) -> Stream:
         form = stream.format
-        if isinstance(form, ProtobufFormat) and form.descriptor_set is not None and not form.descriptor_set.is_absolute():
+        if (
+            isinstance(form, ProtobufFormat)
+            and form.descriptor_set is not None
+            and not form.descriptor_set.is_absolute()
+        ):
             form = form.model_copy(update={"descriptor_set": (base / form.descriptor_set).resolve()})
         return stream.model_copy(update={"format": form})
 

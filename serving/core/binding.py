@@ -79,7 +79,9 @@ def _assign(
     if slots and all(slot.name is None for slot in slots):
         return _in_order(len(slots), fields, [] if isinstance(mapping, Mapping) else mapping, kind)
     if any(slot.name is None for slot in slots):
-        raise SignatureError("the model names some of its inputs and not others; give every one of them a field mapping")
+        raise SignatureError(
+            "the model names some of its inputs and not others; give every one of them a field mapping"
+        )
     named = mapping if isinstance(mapping, Mapping) else {}
     found, problems = [], []
     for slot in slots:

@@ -49,7 +49,9 @@ class Features:
         return Features(np.ascontiguousarray(self.matrix[rows]), tuple(text.take(rows) for text in self.texts))
 
 
-Column = NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.bool_] | TextColumn
+Column = (
+    NDArray[np.float64] | NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.bool_] | TextColumn
+)
 
 
 @dataclass(frozen=True, slots=True)

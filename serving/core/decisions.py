@@ -57,7 +57,9 @@ def decide(
         At most one step a data type; none where nothing is to be done.
     """
     here = set(placed_here)
-    steps: list[Decision] = [Retire(data_type) for data_type in live if data_type not in here or data_type not in candidates]
+    steps: list[Decision] = [
+        Retire(data_type) for data_type in live if data_type not in here or data_type not in candidates
+    ]
     for data_type, versions in candidates.items():
         if data_type not in here:
             continue

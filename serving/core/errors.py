@@ -1,15 +1,15 @@
 """Errors of the worker.
 
-    ServingError
-    ├── ModelRefusedError        the model is at fault; the old version serves on
-    │   ├── DamagedModelError    truncated, malformed, contradicts its type
-    │   ├── HostileModelError    asks for what no model may do (files, network, entities, unbounded work)
-    │   ├── UnsupportedModelError valid, but not something the engine can serve
-    │   ├── ModelLimitError      over a configured size, depth or time
-    │   └── SignatureError       its inputs cannot be made of the stream's fields, or its self-check failed
-    ├── EngineUnavailableError   the machine is at fault; worth another try
-    ├── ScoringError             a batch could not be scored
-    └── SettingsError            the settings file contradicts itself or the world
+ServingError
+├── ModelRefusedError        the model is at fault; the old version serves on
+│   ├── DamagedModelError    truncated, malformed, contradicts its type
+│   ├── HostileModelError    asks for what no model may do (files, network, entities, unbounded work)
+│   ├── UnsupportedModelError valid, but not something the engine can serve
+│   ├── ModelLimitError      over a configured size, depth or time
+│   └── SignatureError       its inputs cannot be made of the stream's fields, or its self-check failed
+├── EngineUnavailableError   the machine is at fault; worth another try
+├── ScoringError             a batch could not be scored
+└── SettingsError            the settings file contradicts itself or the world
 """
 
 from __future__ import annotations

@@ -59,7 +59,9 @@ def _joined(n: int, parts: list[tuple[np.ndarray, Predictions]], failures: dict[
     if not parts:
         return Predictions({}, failures)
     names = parts[0][1].columns
-    return Predictions({name: _scatter(n, [(rows, found.columns[name]) for rows, found in parts]) for name in names}, failures)
+    return Predictions(
+        {name: _scatter(n, [(rows, found.columns[name]) for rows, found in parts]) for name in names}, failures
+    )
 
 
 def _scatter(n: int, parts: list[tuple[np.ndarray, Column]]) -> Column:

@@ -52,8 +52,13 @@ def scored(signature: Signature, predictions: Predictions) -> Scored:
         return Scored(numbers[0], label, None)
     if not numbers:
         return Scored(None, label, None)
-    columns = [number.reshape(len(number), -1) if number.size else number.reshape(len(number), _width(number)) for number in numbers]
-    return Scored(None, label, np.concatenate(columns, axis=1) if len(columns) > 1 else np.ascontiguousarray(columns[0]))
+    columns = [
+        number.reshape(len(number), -1) if number.size else number.reshape(len(number), _width(number))
+        for number in numbers
+    ]
+    return Scored(
+        None, label, np.concatenate(columns, axis=1) if len(columns) > 1 else np.ascontiguousarray(columns[0])
+    )
 
 
 def _width(number: NDArray[np.float64]) -> int:
