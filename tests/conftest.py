@@ -1,0 +1,103 @@
+"""Fixtures that every suite shares: real brokers and real Redis servers, never look-alikes."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from sluice.stack import jars
+from sluice.stack.kafka import Broker, RunningBroker, new_cluster_id
+from sluice.stack.ports import free_port
+from sluice.stack.redis import RedisPlan, RunningRedis, find_program
+
+USE_RUNNING_KAFKA = "SLUICE_TEST_KAFKA"
+"""Environment variable: `host:port` of a broker to test against instead of starting one for the session."""
+
+
+class KafkaServer:
+    """Where a broker is, and topics on it that no other test knows."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+    def create_topic(
+        self, partitions: int = 1, config: Mapping[str, str] | None = None, name: str | None = None
+    ) -> str:
+        """Make a topic and return its name, which is unique unless `name` is given; waits until it is there."""
+        topic = name or f"test-{uuid.uuid4().hex[:12]}"
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        admin.create_topics([wanted], operation_timeout=30)[topic].result(timeout=30)
+        return topic
+
+
+class RestartableKafka(KafkaServer):
+    """A broker of the test's own, on fixed ports and one data folder, that can be taken down and brought back."""
+
+    def __init__(self, running: RunningBroker) -> None:
+        super().__init__(running.bootstrap)
+        self._running = running
+
+    def start(self) -> None:
+        """Start it again on its data; returns when it is ready."""
+        self._running.start()
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        self._running.stop()
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self._running.kill()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """One real broker for the whole session."""
+    if bootstrap := os.environ.get(USE_RUNNING_KAFKA):
+        yield KafkaServer(bootstrap)
+        return
+    running = _start_broker(tmp_path_factory.mktemp("kafka"))
+    yield KafkaServer(running.bootstrap)
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def kafka_restartable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableKafka]:
+    """A broker for one module, to be stopped, killed and started by its tests; leave it running after each."""
+    running = _start_broker(tmp_path_factory.mktemp("kafka-restartable"))
+    yield RestartableKafka(running)
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one real Redis for the whole session; keys are the tests' own to keep apart."""
+    running = _start_redis(tmp_path_factory.mktemp("redis"))
+    yield running.url
+    running.stop()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RunningRedis]:
+    """A Redis for one test, with `.url`, `.stop()` and `.start()`."""
+    running = _start_redis(tmp_path / "redis")
+    yield running
+    running.stop()
+
+
+def _start_broker(folder: Path) -> RunningBroker:
+    jars.fetch(jars.jar_folder(), jars.locked_jars())
+    port = free_port()
+    running = RunningBroker(Broker(folder, port, free_port(avoid=[port]), new_cluster_id(), quick_compile=True))
+    running.start()
+    return running
+
+
+def _start_redis(folder: Path) -> RunningRedis:
+    running = RunningRedis(RedisPlan(find_program(), folder))
+    running.start()
+    return running
