@@ -1,0 +1,1 @@
+"""The main job to watch: records of our own making, models of every engine, and an account that must balance."""
