@@ -9,6 +9,7 @@ that was replaced is closed when its last lease is given back, off the loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -30,6 +31,9 @@ class LiveModel:
         scorer: Loaded, checked, warm.
         bindings: Stream name -> how its fields fill the model's slots. A stream that cannot fill them is not in it.
         unbound: Stream name -> why it cannot.
+        turn: Held while a thread scores with it: one batch at a time.
+        leases: Batches that hold it.
+        is_replaced: Its last lease closes it.
     """
 
     data_type: str
@@ -40,6 +44,7 @@ class LiveModel:
     scorer: Scorer
     bindings: Mapping[str, Binding]
     unbound: Mapping[str, str] = field(default_factory=dict)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     leases: int = 0
     is_replaced: bool = False
 

@@ -1,0 +1,75 @@
+"""The worker's agents, as plain coroutines; `app` hands them to Faust.
+
+The scoring agent takes column batches. If every model that a batch needs is quick, all of it happens here and now, in one
+go on the loop's thread: that is the cheapest way there is. If one of them is heavy, or lives in a child process, its
+scoring runs in a thread, one batch at a time for each model, and the agent goes on with batches of other partitions.
+Batches of one partition are handed back in order, so that the results of one key keep their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Mapping
+from concurrent.futures import Executor
+
+from serving.feed.batch import ColumnBatch
+from serving.pipeline import Opened, Pipeline, Work
+
+
+class ScoringAgent:
+    """Scores batches of all streams. Belongs to the event loop's thread."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], threads: Executor, fail: Callable[[BaseException], None]) -> None:
+        """Take `pipelines` by data topic, threads for heavy models, and what to call when a batch cannot be finished."""
+        self._pipelines = pipelines
+        self._threads = threads
+        self._fail = fail
+        self._last: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    async def run(self, batches: AsyncIterable[ColumnBatch]) -> None:
+        """Score until the stream ends. An exception ends the worker; nothing of its batch is committed."""
+        async for batch in batches:
+            self._take(batch)
+
+    def _take(self, batch: ColumnBatch) -> None:
+        pipeline = self._pipelines[batch.topic]
+        partition = (batch.topic, batch.partition)
+        before = self._last.get(partition)
+        try:
+            opened = pipeline.open(batch)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if before is None and not opened.waits:
+            with batch:
+                for work in opened.works:
+                    work.score()
+                batch.done(*pipeline.close(opened))
+            return
+        task = asyncio.create_task(self._finish(pipeline, opened, before), name=f"score {batch.topic}/{batch.partition}")
+        self._last[partition] = task
+        task.add_done_callback(lambda done: self._finished(partition, done))
+
+    async def _finish(self, pipeline: Pipeline, opened: Opened, before: asyncio.Task[None] | None) -> None:
+        with opened.batch as batch:
+            try:
+                await asyncio.gather(*(self._score(work) for work in opened.works))
+                if before is not None:
+                    await asyncio.wait([before])
+            except BaseException:
+                pipeline.abandon(opened)
+                raise
+            batch.done(*pipeline.close(opened))
+
+    async def _score(self, work: Work) -> None:
+        if not work.model.scorer.runs_elsewhere:
+            work.score()
+            return
+        async with work.model.turn:
+            await asyncio.get_running_loop().run_in_executor(self._threads, work.score)
+
+    def _finished(self, partition: tuple[str, int], task: asyncio.Task[None]) -> None:
+        if self._last.get(partition) is task:
+            del self._last[partition]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
