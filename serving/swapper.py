@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from model_store.core.catalogue import Catalogue, LogEntry, ModelVersion, fold
-from model_store.core.control_records import ModelReport, ModelState, PartitionOffset
+from model_store.core.catalogue import Catalogue, LogEntry, fold
+from model_store.core.control_records import Announced, ModelReport, ModelState, PartitionOffset
+from model_store.core.versions import ModelVersion
 from serving.core.decisions import Load, Retire, decide
 from serving.core.errors import ModelLimitError
 from serving.live import LiveModel, LiveModels
@@ -79,6 +80,11 @@ class Swapper:
     def apply(self, entry: LogEntry) -> None:
         """Fold one record of the log."""
         self.catalogue = fold(self.catalogue, entry)
+        if isinstance(entry.record, Announced):
+            self._changed.set()
+
+    def placement_changed(self) -> None:
+        """Partitions came or went: what belongs here is decided anew."""
         self._changed.set()
 
     def caught_up(self) -> None:
@@ -139,11 +145,11 @@ class Swapper:
     def _start(self, data_type: str, version: ModelVersion) -> None:
         if data_type in self._loading:
             return  # one load a data type; what is newest when it ends is decided then
-        task = asyncio.create_task(self._load(data_type, version), name=f"load {version.name} v{version.version}")
+        task = asyncio.create_task(self._load(data_type, version), name=f"load {version.model} v{version.version}")
         self._loading[data_type] = (version.control_offset, task)
 
     async def _load(self, data_type: str, version: ModelVersion) -> None:
-        known = log.bind(model=version.name, version=version.version, data_type=data_type, control_offset=version.control_offset)
+        known = log.bind(model=version.model, version=version.version, data_type=data_type, control_offset=version.control_offset)
         known.info("model.loading")
         try:
             loaded = await self._loaded(version)
@@ -171,7 +177,7 @@ class Swapper:
     def _failed(self, data_type: str, version: ModelVersion, error: Exception) -> None:
         problem = problem_of(error)
         serving = self.live.by_type.get(data_type)
-        fields = {"model": version.name, "version": version.version, "data_type": data_type, "reason": str(error)}
+        fields = {"model": version.model, "version": version.version, "data_type": data_type, "reason": str(error)}
         fields["serves_on"] = f"{serving.model} v{serving.version}" if serving else "nothing"
         if problem == "unavailable":
             before = self._deferred.get(version.control_offset)
@@ -192,7 +198,7 @@ class Swapper:
         self._deferred.pop(version.control_offset, None)
         model = LiveModel(
             data_type,
-            version.name,
+            version.model,
             version.version,
             loaded.sha256,
             version.control_offset,
@@ -207,7 +213,7 @@ class Swapper:
         self.on_swap(model, seconds)
         log.info(
             "model.live",
-            model=version.name,
+            model=version.model,
             version=version.version,
             data_type=data_type,
             replaced=f"{old.model} v{old.version}" if old else None,
@@ -274,7 +280,7 @@ class Swapper:
                 self.worker,
                 self.epoch,
                 version.control_offset,
-                version.name,
+                version.model,
                 version.version,
                 data_type,
                 state,
