@@ -1,0 +1,86 @@
+"""Statistics as bytes: MessagePack arrays, compact, and read by field position, so fields are only ever appended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from model_store.core.histogram import Histogram
+from model_store.core.stats import Series, Statistics
+
+
+class StatisticsCodecError(ValueError):
+    """The bytes are not statistics that this version can read."""
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True):
+    model: str
+    version: int
+    data_type: str
+    count: int
+    errors: int
+    duration_ns: int
+    min_ns: int | None
+    max_ns: int | None
+    score: dict[int, int]
+    latency: dict[int, int]
+    first_ms: int | None
+    last_ms: int | None
+
+
+class _Sheet(msgspec.Struct, array_like=True, frozen=True):
+    rows: list[_Row]
+    dead_letters: dict[str, int] = {}
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(_Sheet)
+
+
+def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping[str, int] | None = None) -> bytes:
+    """Statistics by series, and dead letters by stage."""
+    rows = [
+        _Row(
+            *key,
+            part.count,
+            part.errors,
+            part.duration_ns,
+            part.min_ns,
+            part.max_ns,
+            dict(part.score.counts),
+            dict(part.latency.counts),
+            part.first_ms,
+            part.last_ms,
+        )
+        for key, part in series.items()
+    ]
+    return _ENCODER.encode(_Sheet(rows, dict(dead_letters or {})))
+
+
+def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, int]]:
+    """What `encode_statistics` was given.
+
+    Raises:
+        StatisticsCodecError: `data` is something else.
+    """
+    try:
+        sheet = _DECODER.decode(data)
+    except msgspec.DecodeError as error:
+        raise StatisticsCodecError(f"not statistics: {error}") from error
+    series = {
+        Series(row.model, row.version, row.data_type): Statistics(
+            row.count,
+            row.errors,
+            row.duration_ns,
+            row.min_ns,
+            row.max_ns,
+            Histogram(row.score),
+            Histogram(row.latency),
+            row.first_ms,
+            row.last_ms,
+        )
+        for row in sheet.rows
+    }
+    return series, sheet.dead_letters
