@@ -230,10 +230,10 @@ class RunningBroker:
             self.kill()
             raise
 
-    def stop(self) -> None:
-        """Shut the broker down in order; half a second if all is well, killed after 20 s."""
+    def stop(self, grace_seconds: float = _STOP_GRACE_SECONDS) -> None:
+        """Shut the broker down in order; half a second if all is well, killed after `grace_seconds`."""
         if self._process is not None:
-            processes.stop(self._process, _STOP_GRACE_SECONDS)
+            processes.stop(self._process, grace_seconds)
             self._process = None
 
     def kill(self) -> None:
