@@ -1,0 +1,229 @@
+"""A servable graph -> a scorer that has proven itself.
+
+The graph first gets a session with an executor of its own thread, which a time limit can interrupt between operations, and
+scores batches of growing size there. That shows that outputs have one row a record and a settled type and shape, what the
+model costs, and that it ends. A quick model without loops then gets its final session, which runs in the caller's thread
+without any hand-over (25 instead of 54 us a call, measured) but cannot be interrupted, and must give the same bits there.
+
+The batches hold zeros; if the model refuses those, ones. What the outputs are for them does not matter, NaN included: the
+logarithm of zero is the model's own business.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from model_store.core.signature import Signature, TensorSpec
+from serving.core.errors import DamagedModelError, ModelLimitError, SignatureError, UnsupportedModelError
+from serving.scorers.base import LoadLimits
+from serving.scorers.tensorflow import capi
+from serving.scorers.tensorflow.capi import DEADLINE_EXCEEDED, Array, Session, TensorFlowError
+from serving.scorers.tensorflow.feeds import DTYPE_NAMES, Feed, feeds_of, slots_of, specs_of
+from serving.scorers.tensorflow.protos import message_class
+from serving.scorers.tensorflow.scorer import Fetch, TensorFlowScorer, first_line
+from serving.scorers.tensorflow.servable import ServableGraph, Tensor
+
+_FIRST_SIZES = (1, 16)
+_MEASURED_ROWS = 256
+_MOST_ROWS = 2048
+_HEAVY_SECONDS = 0.004
+"""What `_MEASURED_ROWS` may take on the event loop's thread: a fetched batch is about that large."""
+_WIDEST_OUTPUT = 1 << 20
+
+
+def warm_scorer(graph: ServableGraph, limits: LoadLimits) -> TensorFlowScorer:
+    """Load and check `graph`.
+
+    Raises:
+        DamagedModelError: TensorFlow cannot load it.
+        SignatureError: It fails on every batch tried, or its outputs are not one row a record.
+        UnsupportedModelError: A type or shape of its inputs or outputs cannot be served.
+        ModelLimitError: Loading and warming took longer than `limits.load_seconds`.
+        EngineUnavailableError: TensorFlow's library cannot be used.
+    """
+    deadline = time.monotonic() + limits.load_seconds
+    feeds = feeds_of(graph.inputs)
+    session = _open(graph, feeds, _own_thread_config(), limits, deadline)
+    try:
+        samples, results = _first_batches(session, feeds, limits, deadline)
+        fetches = _fetches(graph.outputs, results)
+        seconds = _measure(session, feeds, samples, fetches, limits, deadline)
+        is_heavy = seconds > _HEAVY_SECONDS
+        options = _run_options(limits.score_seconds)
+        if not graph.has_loops and not is_heavy:
+            quick = _open_quick(graph, feeds, samples, results, limits, deadline)
+            if quick is not None:
+                session.close()
+                session, options = quick, b""
+    except BaseException:
+        session.close()
+        raise
+    signature = Signature(specs_of(graph.inputs), tuple(fetch.spec for fetch in fetches), slots_of(feeds))
+    engine = f"tensorflow {capi.version()} (C API)"
+    return TensorFlowScorer(signature, engine, is_heavy, session, feeds, fetches, options, limits.score_seconds)
+
+
+def _own_thread_config() -> bytes:
+    """One thread for each session, so that a model that is stuck until its time limit holds up no other."""
+    config = message_class("ConfigProto")()
+    config.intra_op_parallelism_threads = 1
+    config.inter_op_parallelism_threads = 1
+    config.use_per_session_threads = True
+    return bytes(config.SerializeToString())
+
+
+def _callers_thread_config() -> bytes:
+    config = message_class("ConfigProto")()
+    config.intra_op_parallelism_threads = 1
+    config.inter_op_parallelism_threads = -1
+    config.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
+    return bytes(config.SerializeToString())
+
+
+def _run_options(seconds: float) -> bytes:
+    options = message_class("RunOptions")()
+    options.timeout_in_ms = max(1, math.ceil(seconds * 1000))
+    return bytes(options.SerializeToString())
+
+
+def _open(graph: ServableGraph, feeds: Sequence[Feed], config: bytes, limits: LoadLimits, deadline: float) -> Session:
+    references = [feed.reference for feed in feeds]
+    outputs = [tensor.reference for tensor in graph.outputs]
+    try:
+        return Session(graph.definition, references, outputs, config, graph.setup, _options_until(deadline, limits))
+    except TensorFlowError as error:
+        _raise_if_late(error, limits)
+        raise DamagedModelError(f"TensorFlow cannot load the graph: {first_line(error)}") from error
+
+
+def _open_quick(
+    graph: ServableGraph,
+    feeds: Sequence[Feed],
+    samples: Sequence[Sequence[Array]],
+    results: Sequence[Sequence[Array]],
+    limits: LoadLimits,
+    deadline: float,
+) -> Session | None:
+    """The session in the caller's thread; `None` if that executor does not take this graph or gives other results."""
+    try:
+        session = Session(
+            graph.definition,
+            [feed.reference for feed in feeds],
+            [tensor.reference for tensor in graph.outputs],
+            _callers_thread_config(),
+            graph.setup,
+            _options_until(deadline, limits),
+        )
+    except TensorFlowError:
+        return None
+    try:
+        if all(_same(session.run(sample), result) for sample, result in zip(samples, results, strict=True)):
+            return session
+    except TensorFlowError:
+        pass
+    session.close()
+    return None
+
+
+def _first_batches(
+    session: Session, feeds: Sequence[Feed], limits: LoadLimits, deadline: float
+) -> tuple[list[list[Array]], list[list[Array]]]:
+    """The first batches and what the model made of them: of zeros, or of ones if it refuses zeros."""
+    makers: Sequence[Callable[[Feed, int], Array]] = (Feed.zeros, Feed.ones)
+    reason = ""
+    for make in makers:
+        samples = [[make(feed, rows) for feed in feeds] for rows in _FIRST_SIZES]
+        try:
+            results = [session.run(sample, _options_until(deadline, limits)) for sample in samples]
+        except TensorFlowError as error:
+            _raise_if_late(error, limits)
+            reason = reason or first_line(error)
+        else:
+            return samples, results
+    raise SignatureError(f"the model fails on a batch of zeros and on one of ones: {reason}")
+
+
+def _fetches(outputs: Sequence[Tensor], results: Sequence[Sequence[Array]]) -> tuple[Fetch, ...]:
+    fetches = []
+    for position, tensor in enumerate(outputs):
+        arrays = [result[position] for result in results]
+        for rows, array in zip(_FIRST_SIZES, arrays, strict=True):
+            if array.ndim == 0 or len(array) != rows or array.shape[1:] != arrays[0].shape[1:]:
+                raise SignatureError(
+                    f"output {tensor.name!r} has shape {array.shape} for a batch of {rows} records; each output must have"
+                    " one row a record and the same shape for each"
+                )
+        fetches.append(_fetch(tensor, arrays[0]))
+    return tuple(fetches)
+
+
+def _fetch(tensor: Tensor, array: Array) -> Fetch:
+    shape = array.shape[1:]
+    width = math.prod(shape)
+    name = DTYPE_NAMES[capi.CODE_OF[array.dtype]]
+    if name == "string" and width != 1:
+        raise UnsupportedModelError(f"output {tensor.name!r} holds {width} strings a record; one is possible")
+    if not 0 < width <= _WIDEST_OUTPUT:
+        raise UnsupportedModelError(
+            f"output {tensor.name!r} holds {width} values a record; 1 to {_WIDEST_OUTPUT} are possible"
+        )
+    return Fetch(TensorSpec(tensor.name, name, shape), np.dtype(object if name == "string" else name), width)
+
+
+def _measure(
+    session: Session,
+    feeds: Sequence[Feed],
+    samples: Sequence[Sequence[Array]],
+    fetches: Sequence[Fetch],
+    limits: LoadLimits,
+    deadline: float,
+) -> float:
+    """Seconds for `_MEASURED_ROWS`, the best of three. Warms `_MOST_ROWS` too where that takes no longer than a second."""
+    best = math.inf
+    for rows in (_MEASURED_ROWS, _MEASURED_ROWS, _MEASURED_ROWS, _MOST_ROWS):
+        if rows == _MOST_ROWS and best * (_MOST_ROWS / _MEASURED_ROWS) > 1.0:
+            break
+        batch = [np.repeat(array[:1], rows, axis=0) for array in samples[0]]
+        started = time.monotonic()
+        try:
+            arrays = session.run(batch, _options_until(deadline, limits))
+        except TensorFlowError as error:
+            _raise_if_late(error, limits)
+            raise SignatureError(f"the model fails on a batch of {rows} records: {first_line(error)}") from error
+        if rows == _MEASURED_ROWS:
+            best = min(best, time.monotonic() - started)
+        for fetch, array in zip(fetches, arrays, strict=True):
+            if array.shape != (rows, *fetch.spec.shape):
+                raise SignatureError(
+                    f"output {fetch.spec.name!r} has shape {array.shape} for a batch of {rows} records"
+                )
+        if best > limits.score_seconds:
+            raise ModelLimitError(f"{rows} records take {best:.3g} s; the limit is {limits.score_seconds:g} s")
+    return best
+
+
+def _options_until(deadline: float, limits: LoadLimits) -> bytes:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ModelLimitError(f"loading took longer than {limits.load_seconds:g} s")
+    return _run_options(min(left, limits.score_seconds))
+
+
+def _raise_if_late(error: TensorFlowError, limits: LoadLimits) -> None:
+    if error.code == DEADLINE_EXCEEDED:
+        raise ModelLimitError(
+            f"a batch of zeros or ones does not end within {min(limits.load_seconds, limits.score_seconds):g} s"
+        ) from error
+
+
+def _same(some: Sequence[Array], others: Sequence[Array]) -> bool:
+    return all(
+        one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+        if not one.dtype.hasobject
+        else one.tolist() == other.tolist()
+        for one, other in zip(some, others, strict=True)
+    )
