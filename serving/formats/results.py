@@ -1,0 +1,44 @@
+"""Results as protobuf: `modelserving.v1.ScoreResult`, byte for byte as the protobuf runtime writes it."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import Descriptor
+from modelserving.v1 import records_pb2
+
+from serving.formats.base import Provenance, ScoredColumns
+from serving.formats.message_encoder import FieldColumn, MessageEncoder
+
+
+class ProtobufResults:
+    """See ResultFormat. NaN is written as NaN, a missing label not at all, a prediction of 0.0 as 0.0."""
+
+    def __init__(self) -> None:
+        descriptor: Descriptor = records_pb2.ScoreResult.DESCRIPTOR  # type: ignore[assignment]  # the stubs name upb's class
+        self._encoder = MessageEncoder(descriptor)
+
+    @property
+    def content_type(self) -> str:
+        """See ResultFormat.content_type."""
+        return "application/protobuf"
+
+    def encode(self, provenance: Provenance, scored: ScoredColumns) -> list[bytes]:
+        """See ResultFormat.encode."""
+        columns: dict[str, FieldColumn] = {
+            "model": provenance.model,
+            "model_version": provenance.model_version,
+            "sha256": provenance.sha256,
+            "data_type": provenance.data_type,
+            "topic": provenance.topic,
+            "partition": provenance.partition,
+            "offset": scored.offsets,
+            "control_offset": provenance.control_offset,
+            "worker": provenance.worker,
+            "record_timestamp_ms": scored.record_timestamps_ms,
+        }
+        if scored.prediction is not None:
+            columns["prediction"] = scored.prediction
+        if scored.label is not None:
+            columns["label"] = scored.label
+        if scored.scores is not None:
+            columns["scores"] = scored.scores
+        return self._encoder.encode(len(scored), columns)

@@ -1,0 +1,76 @@
+"""Results as JSON: one flat object with the fields of `ScoreResult` under the same names.
+
+    {"model": "wine", "model_version": 3, "sha256": "<64 hex digits>", "data_type": "wine", "topic": "wine.records",
+     "partition": 0, "offset": 1042, "control_offset": 7, "worker": "w1", "record_timestamp_ms": 1763700000000,
+     "prediction": 5.25, "label": "good", "scores": [0.1, 0.9]}
+
+`prediction` and `scores` are there if the model has them, `label` where it gave one. JSON has no NaN and no infinity:
+both are `null`. `scores` keeps its length, so that its elements stay in place.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.core.columns import TextColumn
+from serving.formats.base import Provenance, ScoredColumns
+
+_encode = msgspec.json.encode
+
+
+class JsonResults:
+    """See ResultFormat."""
+
+    @property
+    def content_type(self) -> str:
+        """See ResultFormat.content_type."""
+        return "application/json"
+
+    def encode(self, provenance: Provenance, scored: ScoredColumns) -> list[bytes]:
+        """See ResultFormat.encode.
+
+        Each column is encoded as one JSON array and cut at its commas: numbers hold none.
+        """
+        count = len(scored)
+        if not count:
+            return []
+        before = {
+            "model": provenance.model,
+            "model_version": provenance.model_version,
+            "sha256": provenance.sha256.hex(),
+            "data_type": provenance.data_type,
+            "topic": provenance.topic,
+            "partition": provenance.partition,
+        }
+        after = {"control_offset": provenance.control_offset, "worker": provenance.worker}
+        head = _encode(before)[:-1] + b',"offset":'
+        middle = b"," + _encode(after)[1:-1] + b',"record_timestamp_ms":'
+        columns = [repeat(head), _numbers(scored.offsets), repeat(middle), _numbers(scored.record_timestamps_ms)]
+        if scored.prediction is not None:
+            columns += [repeat(b',"prediction":'), _numbers(scored.prediction)]
+        if scored.label is not None:
+            columns.append(_labels(scored.label))
+        if scored.scores is not None:
+            columns += [repeat(b',"scores":'), _vectors(scored.scores)]
+        columns.append(repeat(b"}"))
+        return list(map(b"".join, zip(*columns, strict=False)))
+
+
+def _numbers(column: NDArray[np.float64] | NDArray[np.int64]) -> list[bytes]:
+    return _encode(column.tolist())[1:-1].split(b",")
+
+
+def _vectors(matrix: NDArray[np.float64]) -> list[bytes]:
+    if not matrix.shape[1]:
+        return [b"[]"] * len(matrix)
+    return [b"[%b]" % row for row in _encode(matrix.tolist())[2:-2].split(b"],[")]
+
+
+def _labels(column: TextColumn) -> list[bytes]:
+    members = [b',"label":' + _encode(value) for value in column.values]
+    members.append(b"")  # which code -1 finds
+    return [members[code] for code in column.codes.tolist()]
