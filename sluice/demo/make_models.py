@@ -1,4 +1,4 @@
-"""Write `artifacts/`: the wine set, the models of every engine, and what the references predict.
+"""Write `wine.desc` and `artifacts/`: the wine set, the models of every engine, and what the references predict.
 
 Run `python -m sluice.demo.make_models`; it needs the development dependencies (scikit-learn, TensorFlow, grpcio-tools).
 With `--check` it writes nothing and fails if a committed file that does not depend on TensorFlow's training is out of date.
@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from sluice.demo.pmml_writer import to_pmml
-from sluice.demo.wine import ARTIFACTS, FEATURES, SEED, Wines, make_wines, to_csv
+from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, SEED, Wines, make_wines, to_csv
 
 # Rows of the set for which the predictions of the references are kept.
 EXPECTED_ROWS = 300
@@ -85,8 +85,8 @@ def reference_predictions(estimators: dict[str, Any], wines: Wines) -> dict[str,
 
 
 def deterministic_files(wines: Wines, estimators: dict[str, Any]) -> dict[str, bytes]:
-    """The files that are the same wherever they are made."""
-    return {"wine.csv": to_csv(wines).encode(), "wine.desc": _descriptor_set(), **documents(estimators)}
+    """The files of `artifacts/` that are the same wherever they are made."""
+    return {"wine.csv": to_csv(wines).encode(), **documents(estimators)}
 
 
 def main() -> None:
@@ -94,7 +94,9 @@ def main() -> None:
     estimators = fit_estimators(wines)
     files = deterministic_files(wines, estimators)
     if "--check" in sys.argv:
-        stale = [name for name, content in files.items() if _committed(name) != content]
+        stale = [name for name, content in files.items() if _committed(ARTIFACTS / name) != content]
+        if _committed(DESCRIPTOR_SET) != descriptor_set():
+            stale.append(DESCRIPTOR_SET.name)
         if stale:
             raise SystemExit(f"out of date, run `python -m sluice.demo.make_models`: {', '.join(stale)}")
         return
@@ -109,14 +111,14 @@ def main() -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **expected)
     files["expected.npz"] = buffer.getvalue()
+    DESCRIPTOR_SET.write_bytes(descriptor_set())
     ARTIFACTS.mkdir(exist_ok=True)
     for name, content in files.items():
         (ARTIFACTS / name).write_bytes(content)
         print(f"{len(content):9,d} B  {name}")
 
 
-def _committed(name: str) -> bytes | None:
-    path = ARTIFACTS / name
+def _committed(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
@@ -145,7 +147,8 @@ def _rounded(values: Any) -> Any:
     return np.vectorize(lambda value: float(f"{value:.9g}"))(values)
 
 
-def _descriptor_set() -> bytes:
+def descriptor_set() -> bytes:
+    """`wine.proto` as a descriptor set, for whoever has no generated code."""
     from grpc_tools import protoc
 
     source = Path(__file__).parent / "wine.proto"

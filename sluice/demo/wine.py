@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
-DESCRIPTOR_SET = ARTIFACTS / "wine.desc"
+DESCRIPTOR_SET = Path(__file__).parent / "wine.desc"
 MESSAGE = "wine.v1.WineRecord"
 QUALITIES = (3, 4, 5, 6, 7, 8)
 STILL, SPARKLING = "wine", "sparkling"

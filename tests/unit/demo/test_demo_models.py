@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sluice.demo.make_models import EXPECTED_ROWS, deterministic_files, fit_estimators, reference_predictions
+from sluice.demo.make_models import EXPECTED_ROWS, descriptor_set, deterministic_files, fit_estimators, reference_predictions
 from sluice.demo.pmml_writer import NAMESPACE, _threshold_of_doubles, to_pmml
-from sluice.demo.wine import ARTIFACTS, FEATURES, QUALITIES, make_wines
+from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, QUALITIES, make_wines
 
 TREES = ("wine_tree", "wine_tree_regression")
 
@@ -43,6 +43,7 @@ def test_the_committed_files_are_what_the_script_writes(wines, estimators):
     ]
 
     assert stale == []
+    assert DESCRIPTOR_SET.read_bytes() == descriptor_set()
 
 
 def test_the_committed_network_has_the_parameters_that_the_script_trains(wines, estimators):
