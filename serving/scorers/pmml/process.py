@@ -1,0 +1,167 @@
+"""One child process, seen from the worker: spawned, asked, killed; never mended.
+
+A child that missed a deadline or closed a channel is dead to us, whatever it does: `kill` ends it, and `supervisor` starts
+another. Linux ties a child's death signal to the *thread* that started it, so children are started on one thread that
+lives as long as the supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from serving.core.errors import EngineUnavailableError
+from serving.scorers.pmml.frames import ClosedError, Frame, Kind, Part, receive, send
+
+OUT_OF_MEMORY_STATUS: Final = 3
+"""The exit status of a Java machine that ran out of memory under `-XX:+ExitOnOutOfMemoryError`."""
+
+# Settings of a Java machine that come from the environment are the user's for other programs, and could undo ours.
+_JAVA_VARIABLES: Final = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH", "JAVA_OPTS")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """How a child is started.
+
+    Attributes:
+        heap_megabytes: Most memory for Java objects; a model that needs more is refused.
+        start_seconds: Longest time from spawn to ready; a loaded machine takes several seconds.
+    """
+
+    heap_megabytes: int = 256
+    start_seconds: float = 60.0
+
+
+class ChildGoneError(Exception):
+    """The child died, or did not answer in time; it is of no use any more.
+
+    Attributes:
+        timed_out: It was still there, but silent.
+    """
+
+    def __init__(self, reason: str, timed_out: bool) -> None:
+        super().__init__(reason)
+        self.timed_out = timed_out
+
+
+class Channel:
+    """One of the two ways to ask a child: a request, then its answer. Any thread; one request at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._turn = threading.Lock()
+
+    def ask(self, kind: Kind, model: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Send a request and wait for its answer.
+
+        Raises:
+            ChildGoneError: The child died or took longer than `seconds` (counted from this request's turn).
+        """
+        with self._turn:
+            try:
+                send(self._socket, kind, model, rows, parts, seconds)
+                return receive(self._socket, seconds)
+            except TimeoutError:
+                raise ChildGoneError(f"no answer within {seconds:g} s", timed_out=True) from None
+            except ClosedError as error:
+                raise ChildGoneError(f"the child died ({error})", timed_out=False) from error
+
+    def close(self) -> None:
+        """Close this end; who waits for an answer gets `ChildGoneError`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        # Who waits is awake now; its descriptor must not be given away while it still reads from it.
+        with self._turn:
+            self._socket.close()
+
+
+class Child:
+    """A running child. Start it with `start_child`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], scoring: Channel, loading: Channel, lifeline: int) -> None:
+        self._process = process
+        self._lifeline = lifeline
+        self._killing = threading.Lock()
+        self.scoring = scoring
+        self.loading = loading
+        self.engine = ""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def kill(self, patience_seconds: float = 0.0) -> int:
+        """End it, and wait until it is gone. Returns its exit status, negative for a signal. May be called again.
+
+        A child whose channel closed is on its way out, with a status worth knowing: give it `patience_seconds`.
+        """
+        with self._killing:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_seconds)
+            self._process.kill()
+            status = self._process.wait()
+            self.scoring.close()
+            self.loading.close()
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+                self._lifeline = -1
+            return status
+
+
+def start_child(options: ChildOptions) -> Child:
+    """Spawn a child and wait until its Java machine runs. Call on a thread that outlives the child.
+
+    Raises:
+        EngineUnavailableError: It did not start; the message says why.
+    """
+    ours, theirs = zip(socket.socketpair(), socket.socketpair(), strict=True)
+    lifeline_read, lifeline = os.pipe()
+    descriptors = [sock.fileno() for sock in theirs] + [lifeline_read]
+    arguments = [*map(str, descriptors), str(os.getpid()), str(options.heap_megabytes)]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving.scorers.pmml.child", *arguments],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={key: value for key, value in os.environ.items() if key not in _JAVA_VARIABLES},
+            process_group=0,
+        )
+    except OSError as error:
+        os.close(lifeline)
+        for sock in ours:
+            sock.close()
+        raise EngineUnavailableError(f"the PMML child cannot be started: {error}") from error
+    finally:
+        os.close(lifeline_read)
+        for sock in theirs:
+            sock.close()
+    child = Child(process, Channel(ours[0]), Channel(ours[1]), lifeline)
+    try:
+        child.engine = _greeting(ours[1], options.start_seconds)
+    except BaseException:
+        child.kill()
+        raise
+    return child
+
+
+def _greeting(loading: socket.socket, seconds: float) -> str:
+    try:
+        frame = receive(loading, seconds)
+    except TimeoutError:
+        raise EngineUnavailableError(f"the PMML child was not ready within {seconds:g} s") from None
+    except ClosedError as error:
+        raise EngineUnavailableError("the PMML child died while it started; its standard error says why") from error
+    if frame.kind is not Kind.ANSWER:
+        raise EngineUnavailableError(f"the PMML child has no Java machine: {str(frame.body, 'utf-8')}")
+    return str(json.loads(bytes(frame.body))["engine"])
