@@ -1,0 +1,128 @@
+"""A batch of records as columns, and what the agent gives back for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from serving.feed.errors import BatchNotReturnedError
+from serving.feed.lanes import Ticket
+
+Header = tuple[str, bytes | None]
+"""One Kafka header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Records to write to one topic; row i of every column belongs to the same record.
+
+    Attributes:
+        topic: Where to.
+        keys: One key a record (`None` for no key), or `None` when no record has one.
+        values: One value a record.
+        headers: One list of headers a record, or `None`. Headers make a record twice as dear to write.
+    """
+
+    topic: str
+    keys: Sequence[bytes | None] | None
+    values: Sequence[bytes | None]
+    headers: Sequence[Sequence[Header] | None] | None = None
+
+
+class ColumnBatch:
+    """Records of one partition, in order, as columns of equal length.
+
+    An agent uses it as `with batch:` and calls `done` inside, once. An exception inside, or leaving without `done`, ends
+    the worker; nothing of the batch is committed, so it is read again by the next owner of the partition.
+    All of it happens on the event loop's thread, but the columns may be read by any thread.
+
+    Attributes:
+        topic: Where the records came from.
+        partition: And its partition.
+        offsets: One offset a record, rising: a `range` unless the log has gaps.
+        values: One value a record; `None` is a tombstone.
+        keys: One key a record, or `None`.
+        timestamps: Milliseconds since 1970 a record, -1 where the record has none.
+        headers: One list of headers a record for topics whose headers were asked for, else `None`.
+    """
+
+    __slots__ = (
+        "_fail",
+        "_records",
+        "_take_back",
+        "headers",
+        "keys",
+        "offsets",
+        "partition",
+        "ticket",
+        "timestamps",
+        "topic",
+        "values",
+    )
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        records: Sequence[Any],
+        *,
+        wants_headers: bool,
+        take_back: Callable[[ColumnBatch, Sequence[Output]], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        """Made by the feed from consumer records of one partition."""
+        first = records[0].offset()
+        last = records[-1].offset()
+        self.ticket = ticket
+        self.topic = ticket.lane.topic
+        self.partition = ticket.lane.partition
+        self.offsets: Sequence[int] = (
+            range(first, last + 1) if last - first + 1 == len(records) else [record.offset() for record in records]
+        )
+        self.values: list[bytes | None] = [record.value() for record in records]
+        self.keys: list[bytes | None] = [record.key() for record in records]
+        self.timestamps: list[int] = [record.timestamp()[1] for record in records]
+        self.headers: list[list[Header] | None] | None = (
+            [record.headers() for record in records] if wants_headers else None
+        )
+        self._records: Sequence[Any] = records
+        self._take_back = take_back
+        self._fail = fail
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def headers_of(self, row: int) -> list[Header]:
+        """Headers of one record, for the few that need them; works for every topic until `done` was called."""
+        return self._records[row].headers() or []
+
+    def done(self, *outputs: Output) -> None:
+        """Hand the batch back with everything that is to be written for it; without outputs it is finished at once.
+
+        The batch's offsets are committed only after the broker acknowledged all outputs (or in the same transaction).
+        If the partition was taken away meanwhile the outputs are dropped: the new owner makes them again.
+
+        Raises:
+            BatchNotReturnedError: It was handed back before.
+            OutputRefusedError: An output cannot be written; the worker ends.
+        """
+        if self.ticket.is_returned:
+            raise BatchNotReturnedError(f"a batch of {self.topic}/{self.partition} was handed back twice")
+        self._records = ()
+        self._take_back(self, outputs)
+
+    def __enter__(self) -> ColumnBatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._fail(error)
+        elif not self.ticket.is_returned:
+            self._fail(
+                BatchNotReturnedError(
+                    f"the agent left {len(self)} records of {self.topic}/{self.partition} without batch.done()"
+                )
+            )

@@ -1,0 +1,448 @@
+"""The feed as a Faust service: the pump that reads, hands out, takes back and commits. See the package's docstring."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import os
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import structlog
+from mode import Service
+
+from serving.feed.assignments import Assignments, OnAssigned, OnRevoked
+from serving.feed.at_least_once import AtLeastOnce
+from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.channel import FeedChannel
+from serving.feed.delivery import Commitment, Counts, Lanes
+from serving.feed.errors import BatchNotReturnedError, ConsumerFailedError
+from serving.feed.exactly_once import ExactlyOnce
+from serving.feed.lanes import Key, Lane
+from serving.feed.limits import read_limits
+from serving.feed.placement import Placement
+from serving.feed.reader import Reader
+from serving.feed.settings import (
+    Delivery,
+    Properties,
+    check_properties,
+    consumer_properties,
+    producer_properties,
+    transactional_id,
+)
+from serving.feed.starts import StartAt
+from serving.feed.writer import Writer
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+_IDLE_SECONDS = 0.05
+_BUSY_SECONDS = 0.005
+_LAST_RESORT_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Statistics(Counts):
+    """A snapshot for metrics: the counts of `Counts`, and what is under way now.
+
+    Attributes:
+        in_flight: Batches that agents hold.
+        unacknowledged: Outputs without an acknowledgement.
+        lag: Records that were not handed out yet, by topic and partition; as of the last fetch.
+        longest_read_seconds: The longest that reading kept the event loop, rebalances included.
+    """
+
+    in_flight: int = 0
+    unacknowledged: int = 0
+    lag: Mapping[Key, int] | None = None
+    longest_read_seconds: float = 0.0
+
+
+class Feed(Service):  # type: ignore[misc]  # mode has no type information
+    """Batches of records to an agent, its outputs to Kafka, offsets after them.
+
+    Start it as a dependency of the Faust app once the app runs: `await app.add_runtime_dependency(feed)`. Public methods
+    are called on the event loop's thread, but `fail` and `statistics`, which any thread may call.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        channel: FeedChannel,
+        *,
+        bootstrap: str,
+        group: str,
+        topics: Mapping[str, StartAt],
+        worker_id: str,
+        delivery: Delivery | str = Delivery.AT_LEAST_ONCE,
+        static_member: bool = False,
+        headers: Collection[str] = (),
+        outputs: Collection[str] = (),
+        on_assigned: OnAssigned | None = None,
+        on_revoked: OnRevoked | None = None,
+        overlap: int = 0,
+        properties: Properties | None = None,
+        consumer: Properties | None = None,
+        producer: Properties | None = None,
+        commit_seconds: float = 0.1,
+        batch_records: int = 2_000,
+        max_unacknowledged: int = 50_000,
+        stall_seconds: float = 60.0,
+        revoke_seconds: float = 5.0,
+        **service: Any,
+    ) -> None:
+        """Nothing is connected to before the service starts.
+
+        Args:
+            app: The Faust app; it is crashed when the feed fails.
+            channel: What the agent iterates over.
+            topics: Topics to read, and where a group begins that never read them.
+            worker_id: Name of this process, unique in the group: the client id in Kafka's tools.
+            static_member: `worker_id` outlives restarts: a restarted worker gets its partitions back without a rebalance,
+                and ends its predecessor's transaction at once. Two processes under one id fence each other.
+            headers: Topics whose batches have the headers column (0.5 us a record).
+            outputs: Topics that will be written to; their size limits are asked for at the start, see `oversized`.
+            on_assigned: Awaited with partitions that came, before any record of them is handed out; may call `hold`.
+            on_revoked: Called on the loop with partitions that went, after they did.
+            overlap: Batches that agents may still hold while more is read. 0 is cheapest; more is for scoring that
+                happens elsewhere (a child process, threads).
+            properties: Extra librdkafka properties of both clients (security, say).
+            consumer: Extra properties of the consumer.
+            producer: Extra properties of the producer.
+            commit_seconds: Interval between commits; a transaction's length.
+            batch_records: Most records in a batch.
+            max_unacknowledged: Outputs without an acknowledgement above which no more is read.
+            stall_seconds: An agent that holds a batch longer ends the worker.
+            revoke_seconds: How long a revocation waits for agents and acknowledgements.
+
+        Raises:
+            SettingsError: A property was given that would break what the feed promises.
+        """
+        super().__init__(**service)
+        extra = dict(properties or {})
+        check_properties(extra, consumer or {}, producer or {})
+        self.app = app
+        self.channel = channel
+        self._bootstrap = bootstrap
+        self._extra = extra
+        self._topics = {topic: StartAt(start) for topic, start in topics.items()}
+        self._headers = frozenset(headers)
+        self._outputs = frozenset(outputs)
+        self._delivery = Delivery(delivery)
+        self._worker_id = worker_id
+        self._transactional_id = transactional_id(
+            group, worker_id if static_member else f"{worker_id}-{os.urandom(4).hex()}"
+        )
+        self._consumer_properties = consumer_properties(
+            bootstrap=bootstrap,
+            group=group,
+            worker_id=worker_id,
+            is_static=static_member,
+            extra={**extra, **(consumer or {})},
+        )
+        self._producer_extra = {**extra, **(producer or {})}
+        self._overlap = overlap
+        self._commit_seconds = commit_seconds
+        self._batch_records = batch_records
+        self._max_unacknowledged = max_unacknowledged
+        self._stall_seconds = stall_seconds
+        self._revoke_seconds = revoke_seconds
+        self._counts = Counts()
+        self._lanes: Lanes = {}
+        self._in_flight = 0
+        self._touched: set[Lane] = set()
+        self._failure: BaseException | None = None
+        self._is_stopping = False
+        self._longest_read = 0.0
+        self._thread = ThreadPoolExecutor(1, "feed")
+        self._assignments = Assignments(
+            self._lanes,
+            self._counts,
+            on_assigned=on_assigned,
+            on_revoked=on_revoked,
+            revoke_seconds=revoke_seconds,
+            is_idle=lambda: self._in_flight == 0,
+            has_failed=lambda: self._failure is not None,
+            fail=self.fail,
+        )
+
+    # For users
+
+    def hold(self, topic: str, partition: int, offset: int) -> int:
+        """Hand out no record at or above `offset` until `release`; a later hold replaces it, a revocation ends it.
+
+        Returns:
+            The offset to be handed out next: the hold is in time only if that is not above `offset`. Inside `on_assigned`
+            it is the partition's start.
+
+        Raises:
+            KeyError: The partition is not ours.
+        """
+        lane = self._lanes[topic, partition]
+        lane.hold_at = offset
+        self._touched.add(lane)
+        return lane.position
+
+    def release(self, topic: str, partition: int) -> None:
+        """End a hold; nothing happens if there is none, or the partition is not ours."""
+        lane = self._lanes.get((topic, partition))
+        if lane is not None:
+            lane.hold_at = None
+            self._touched.add(lane)
+
+    def position(self, topic: str, partition: int) -> tuple[int, int]:
+        """The offset to hand out next, and the one committed last; -1 while it is not known.
+
+        Raises:
+            KeyError: The partition is not ours.
+        """
+        lane = self._lanes[topic, partition]
+        return lane.position, lane.committed
+
+    def partitions(self) -> list[Key]:
+        """The partitions that are ours, those included that are not open yet."""
+        return sorted(self._lanes)
+
+    def oversized(
+        self,
+        topic: str,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        headers: Sequence[Sequence[Header] | None] | None = None,
+    ) -> list[int]:
+        """Rows that are too large to be written to the topic. See `Writer.oversized`."""
+        return self._writer.oversized(topic, keys, values, headers)
+
+    def fail(self, error: BaseException) -> None:
+        """End the worker; nothing more is committed. The first failure is the one that is reported."""
+        if self._failure is None:
+            self._failure = error
+
+    def statistics(self) -> Statistics:
+        """Counts since the start and the state of now."""
+        reader = getattr(self, "_reader", None)
+        lag = {}
+        for key, lane in list(self._lanes.items()):
+            behind = reader.lag(lane) if reader is not None else None
+            if behind is not None:
+                lag[key] = behind
+        return Statistics(
+            **{field.name: getattr(self._counts, field.name) for field in fields(Counts)},
+            in_flight=self._in_flight,
+            unacknowledged=len(self._writer) if reader is not None else 0,
+            lag=lag,
+            longest_read_seconds=self._longest_read,
+        )
+
+    # The service
+
+    async def on_start(self) -> None:
+        """Connect, join the group, start the pump."""
+        # A value put into a channel without a subscriber is dropped without a word.
+        await self.app.agents.wait_until_agents_started()
+        limits = await self._in_thread(read_limits, self._bootstrap, self._outputs, self._extra)
+        exactly_once = self._delivery is Delivery.EXACTLY_ONCE
+        properties = producer_properties(
+            bootstrap=self._bootstrap,
+            worker_id=self._worker_id,
+            limits=limits,
+            transactional_id=self._transactional_id if exactly_once else None,
+            extra=self._producer_extra,
+        )
+        self._writer = Writer(properties, limits, full_seconds=self._stall_seconds)
+        self._reader = Reader(self._consumer_properties, self._on_commit)
+        self._commitment = self._make_commitment(properties)
+        await self._in_thread(self._commitment.start)
+        placement = Placement(self._reader.consumer, self._topics)
+        self._assignments.attach(self._reader, placement, self._commitment, list(self._topics))
+        self._task = asyncio.create_task(self._main())
+
+    async def on_stop(self) -> None:
+        """Finish what is in flight, commit it, leave the group."""
+        self._is_stopping = True
+        if hasattr(self, "_task"):
+            await self._task
+
+    def _make_commitment(self, producer: Properties) -> Commitment:
+        parts = (self._reader, self._writer, self._lanes, self._counts, self.fail)
+        if self._delivery is Delivery.EXACTLY_ONCE:
+            return ExactlyOnce(*parts, transaction_seconds=producer["transaction.timeout.ms"] / 1_000)
+        return AtLeastOnce(*parts)
+
+    def _on_commit(self, error: Any, entries: list[Any]) -> None:
+        if isinstance(self._commitment, AtLeastOnce):
+            self._commitment.on_commit(error, entries)
+
+    async def _in_thread(self, call: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    async def _main(self) -> None:
+        try:
+            await self._pump()
+            while self._in_flight:
+                await self._serve_agents(0)
+            await self._in_thread(self._commitment.settle, self._revoke_seconds)
+            self._check()
+            await self._in_thread(self._close)
+        except BaseException as error:
+            self.fail(error)
+            log.error("feed.failed", error=repr(self._failure))
+            # A client that cannot be closed must not keep a failed worker alive.
+            last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (1,))
+            last_resort.daemon = True
+            last_resort.start()
+            await self._in_thread(self._close)
+            # Not awaited: it stops this service, which waits for this task.
+            self._crashing = asyncio.ensure_future(self.app.crash(self._failure))
+        finally:
+            self._assignments.close()
+
+    def _close(self) -> None:
+        """Leave the group at once, so that others take over without a time-out. Blocks."""
+        if self._failure is not None or self._commitment.needs_recovery:
+            try:
+                self._commitment.abandon()
+            except Exception as error:
+                log.warning("transaction.left_open", error=repr(error))
+        self._reader.close()
+
+    # The pump
+
+    async def _pump(self) -> None:
+        self._committed_at = time.monotonic()
+        while not self._is_stopping:
+            records = await self._read() if self._may_read() else await self._rest()
+            if self._commitment.needs_recovery and await self._in_thread(self._commitment.recover):
+                self._assignments.rewind()
+            await self._assignments.serve(self._in_thread)
+            if records:
+                await self._sort(records)
+            if self._touched:
+                await self._look_again()
+            await self._serve_agents(self._overlap)
+
+    def _may_read(self) -> bool:
+        must_drain = self._commitment.must_drain and self._in_flight and self._is_commit_due()
+        return not must_drain and len(self._writer) < self._max_unacknowledged
+
+    def _is_commit_due(self) -> bool:
+        return time.monotonic() - self._committed_at >= self._commit_seconds
+
+    @staticmethod
+    async def _rest() -> list[Any]:
+        """Back-pressure: nobody reads, so librdkafka soon stops fetching."""
+        await asyncio.sleep(0.001)
+        return []
+
+    async def _read(self) -> list[Any]:
+        """Records that are there, on the loop; sleep in a thread when there are none, or an agent holds a batch."""
+        if not self._in_flight:
+            start = time.monotonic()
+            records = self._reader.read_now(self._batch_records)
+            self._longest_read = max(self._longest_read, time.monotonic() - start)
+            if records:
+                return records
+        is_busy = self._in_flight or self._touched or self._assignments.is_pending or self._commitment.is_dirty
+        first = await self._in_thread(self._reader.wait, _BUSY_SECONDS if is_busy else _IDLE_SECONDS)
+        if first is None:
+            return []
+        if self._in_flight:
+            return [first, *await self._in_thread(self._reader.read_now, self._batch_records - 1)]
+        return [first, *self._reader.read_now(self._batch_records - 1)]
+
+    async def _sort(self, records: list[Any]) -> None:
+        for key, group in self._reader.sort(records).items():
+            lane = self._lanes.get(key)
+            if lane is None or not lane.is_open:
+                continue  # fetched under an earlier assignment: fetched again by whoever has the partition now
+            floor = lane.kept[-1].offset() + 1 if lane.kept else lane.position
+            if group[0].offset() < floor:
+                raise ConsumerFailedError(f"{key} went back from offset {floor} to {group[0].offset()}")
+            if lane.kept:
+                lane.kept += group
+            else:
+                await self._offer(lane, group)
+
+    async def _offer(self, lane: Lane, group: list[Any]) -> None:
+        """Hand out what lies below the hold; keep the rest, and stop fetching this partition."""
+        if lane.hold_at is not None:
+            cut = bisect.bisect_left(group, lane.hold_at, key=_offset)
+            if cut < len(group):
+                lane.kept = group[cut:]
+                self._reader.pause(lane)
+                group = group[:cut]
+        if not group:
+            return
+        ticket = lane.hand_out(group[-1].offset() + 1, time.monotonic())
+        batch = ColumnBatch(
+            ticket, group, wants_headers=lane.topic in self._headers, take_back=self._take_back, fail=self.fail
+        )
+        self._in_flight += 1
+        self._counts.batches += 1
+        self._counts.records += len(group)
+        await self.channel.put(batch)
+
+    async def _look_again(self) -> None:
+        """After a hold was moved or released: look again at what was kept."""
+        touched, self._touched = self._touched, set()
+        for lane in touched:
+            if not lane.is_open:
+                continue
+            group, lane.kept = lane.kept, []
+            if group:
+                await self._offer(lane, group)
+            if not lane.kept:
+                self._reader.resume(lane)
+
+    def _take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:
+        ticket = batch.ticket
+        try:
+            count = sum(len(output.values) for output in outputs)
+            if count and ticket.lane.is_alive and self._failure is None:
+                report = self._commitment.begin(ticket, count)
+                for output in outputs:
+                    if output.values:
+                        self._writer.send(output, report)
+                self._counts.outputs += count
+        except BaseException as error:
+            self.fail(error)
+            raise
+        finally:
+            ticket.is_returned = True
+            self._in_flight -= 1
+
+    async def _serve_agents(self, allowed: int) -> None:
+        """Wait until agents hold at most `allowed` batches; acknowledgements and commits go on meanwhile."""
+        spins = 0
+        while True:
+            await asyncio.sleep(0 if spins < 10 else 0.001)
+            spins += 1
+            self._writer.poll()
+            self._check()
+            if self._is_commit_due():
+                if not self._commitment.must_drain:
+                    self._commitment.commit()
+                    self._committed_at = time.monotonic()
+                elif not self._in_flight:
+                    await self._in_thread(self._commitment.commit)
+                    self._committed_at = time.monotonic()
+            if self._in_flight <= allowed:
+                return
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if not self._in_flight:
+            return
+        held = [since for lane in self._lanes.values() if (since := lane.oldest_held()) is not None]
+        if held and time.monotonic() - min(held) > self._stall_seconds:
+            raise BatchNotReturnedError(f"an agent has held a batch for more than {self._stall_seconds:g} s")
+
+
+def _offset(record: Any) -> int:
+    return int(record.offset())

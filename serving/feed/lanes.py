@@ -1,0 +1,139 @@
+"""What is known of one assigned partition: which records were handed out, which are finished, how far a commit may go.
+
+Pure bookkeeping, no I/O. A `Lane` lives from an assignment (or a rewind) to the next revocation (or rewind). Results that
+come back for a lane that has ended are dropped: a lane is its own epoch.
+
+A batch that is handed out is a `Ticket`. It is finished when the agent gave it back *and* every output of it was
+acknowledged by the broker. Tickets may finish in any order; a commit only ever covers the finished ones at the front:
+
+    tickets   [0,100) finished  [100,200) open  [200,300) finished          finished = 100, and 300 as soon as [100,200) is
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+NOWHERE = -1
+"""An offset that is not known."""
+
+Key = tuple[str, int]
+"""Topic and partition."""
+
+
+class Ticket:
+    """One batch that was handed out.
+
+    `expected` is written by the event loop's thread only and `delivered` only by the one thread that polls the producer,
+    so neither needs a lock.
+    """
+
+    __slots__ = ("delivered", "expected", "handed_out_at", "is_returned", "lane", "next_offset")
+
+    def __init__(self, lane: Lane, next_offset: int, now: float) -> None:
+        self.lane = lane
+        self.next_offset = next_offset
+        self.handed_out_at = now
+        self.is_returned = False
+        self.expected = 0
+        self.delivered = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Given back, and every output of it acknowledged."""
+        return self.is_returned and self.delivered >= self.expected
+
+
+class Lane:
+    """One partition under one assignment.
+
+    Attributes:
+        is_alive: False from the moment that results of this lane must no longer count.
+        is_open: Records flow. A lane opens when its start is known and nothing else has to be waited for.
+        position: Offset to hand out next.
+        finished: Every offset below it is finished.
+        committed: The offset that the group is known to have, or was last sent; `NOWHERE` after a refusal.
+        origin: How many partitions the topic had when the group first read it; travels with every commit.
+        hold_at: No record at or above this offset is handed out; `None` = no hold.
+        kept: Records that were read but may not be handed out yet, in order.
+        is_paused: The consumer was told not to fetch this partition.
+    """
+
+    __slots__ = (
+        "committed",
+        "finished",
+        "hold_at",
+        "is_alive",
+        "is_open",
+        "is_paused",
+        "kept",
+        "origin",
+        "partition",
+        "position",
+        "tickets",
+        "topic",
+    )
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.is_alive = True
+        self.is_open = False
+        self.is_paused = False
+        self.position = NOWHERE
+        self.finished = NOWHERE
+        self.committed = NOWHERE
+        self.origin = 0
+        self.hold_at: int | None = None
+        self.kept: list[Any] = []
+        self.tickets: deque[Ticket] = deque()
+
+    @property
+    def key(self) -> Key:
+        """Topic and partition."""
+        return self.topic, self.partition
+
+    @property
+    def is_placed(self) -> bool:
+        """The start is known."""
+        return self.position != NOWHERE
+
+    @property
+    def is_busy(self) -> bool:
+        """An agent holds a batch of this lane."""
+        return any(not ticket.is_returned for ticket in self.tickets)
+
+    def place(self, offset: int, origin: int) -> None:
+        """Start at `offset`, which the group has as its committed offset."""
+        self.position = self.finished = self.committed = offset
+        self.origin = origin
+
+    def hand_out(self, next_offset: int, now: float) -> Ticket:
+        """Note a batch of everything from `position` up to, not including, `next_offset`."""
+        if next_offset <= self.position:
+            raise ValueError(f"{self.key} would go back from {self.position} to {next_offset}")
+        ticket = Ticket(self, next_offset, now)
+        self.position = next_offset
+        self.tickets.append(ticket)
+        return ticket
+
+    def advance(self) -> int:
+        """Forget the finished tickets at the front and return the offset below which everything is finished."""
+        while self.tickets and self.tickets[0].is_finished:
+            self.finished = self.tickets.popleft().next_offset
+        return self.finished
+
+    def due(self) -> int | None:
+        """The offset to commit, or `None` when the group has it already."""
+        finished = self.advance()
+        return finished if finished > self.committed else None
+
+    def oldest_held(self) -> float | None:
+        """When the oldest batch that an agent still holds was handed out."""
+        return next((ticket.handed_out_at for ticket in self.tickets if not ticket.is_returned), None)
+
+    def end(self) -> None:
+        """From now on results of this lane are dropped and nothing of it is committed."""
+        self.is_alive = False
+        self.is_open = False
+        self.kept = []

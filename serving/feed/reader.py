@@ -1,0 +1,155 @@
+"""Reading records: the data consumer, its position in each partition, and its errors.
+
+`read_now` never waits and may be called on the event loop; `wait` sleeps in librdkafka and is called in a thread. Both run
+the rebalance callbacks. Everything else is quick, but for `seek`, `commit_and_wait` and `close`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from serving.feed.errors import ConsumerFailedError, PositionLostError
+from serving.feed.lanes import Key, Lane
+from serving.feed.retrying import error_of, is_passing, retry
+from serving.feed.settings import Properties, is_cooperative
+from serving.feed.starts import write_origin
+
+log = structlog.get_logger(__name__)
+
+Rebalanced = Callable[[list[Key]], None]
+
+
+class Reader:
+    """The consumer of the data topics."""
+
+    def __init__(self, properties: Properties, on_commit: Callable[[Any, list[Any]], None]) -> None:
+        """Args:
+        on_commit: Called with the error or `None` and the partitions of every commit that did not wait.
+        """
+        self.consumer = Consumer({**properties, "on_commit": on_commit})
+        self._is_cooperative = is_cooperative(properties)
+
+    def subscribe(
+        self, topics: Iterable[str], *, on_assign: Rebalanced, on_revoke: Rebalanced, on_lost: Rebalanced
+    ) -> None:
+        """Join the group. `on_assign` must call `assign`; the callbacks run inside `read_now`, `wait` and `close`."""
+
+        def adapt(callback: Rebalanced) -> Callable[[Any, list[Any]], None]:
+            return lambda _consumer, entries: callback([(entry.topic, entry.partition) for entry in entries])
+
+        self.consumer.subscribe(
+            list(topics), on_assign=adapt(on_assign), on_revoke=adapt(on_revoke), on_lost=adapt(on_lost)
+        )
+
+    def assign(self, offsets: Mapping[Key, int]) -> None:
+        """Take on partitions at absolute offsets, without fetching yet; each is `seek`ed before it is resumed.
+
+        Never a logical offset (beginning, end, stored): the client would look it up behind our back, and a late answer
+        to such a look-up overrides a later seek (librdkafka retries it with the logical offset).
+        """
+        entries = [TopicPartition(*key, max(0, offset)) for key, offset in offsets.items()]
+        if self._is_cooperative:
+            self.consumer.incremental_assign(entries)
+        else:
+            self.consumer.assign(entries)
+        if entries:
+            self.consumer.pause([TopicPartition(*key) for key in offsets])
+
+    def read_now(self, most: int) -> list[Any]:
+        """Records (and errors) that are here already."""
+        return list(self.consumer.consume(most, 0))
+
+    def wait(self, seconds: float) -> Any:
+        """Sleep until there is a record, at most so long; the record or `None`."""
+        return self.consumer.poll(seconds)
+
+    def sort(self, records: list[Any]) -> dict[Key, list[Any]]:
+        """Records by partition, in order.
+
+        Raises:
+            PositionLostError: The broker does not have the records that come next.
+            ConsumerFailedError: Any other error that does not pass.
+        """
+        groups: dict[Key, list[Any]] = {}
+        for record in records:
+            error = record.error()
+            if error is not None:
+                self._judge(record, error)
+                continue
+            key = (record.topic(), record.partition())
+            if key in groups:
+                groups[key].append(record)
+            else:
+                groups[key] = [record]
+        return groups
+
+    def pause(self, lane: Lane) -> None:
+        """Stop fetching a partition; what was fetched ahead is dropped by the client and fetched again later."""
+        if not lane.is_paused:
+            self.consumer.pause([TopicPartition(*lane.key)])
+            lane.is_paused = True
+
+    def resume(self, lane: Lane) -> None:
+        """Fetch a paused partition again."""
+        if lane.is_paused:
+            self.consumer.resume([TopicPartition(*lane.key)])
+            lane.is_paused = False
+
+    def seek(self, lane: Lane, is_wanted: Callable[[], bool]) -> None:
+        """Fetch a partition from the lane's position on. Blocks, for a moment as a rule."""
+        entry = TopicPartition(*lane.key, lane.position)
+
+        def may_retry(error: Any) -> bool:
+            return is_wanted() and (error.code() == KafkaError._STATE or is_passing(error))
+
+        try:
+            retry(10.0, self.consumer.seek, entry, may_retry=may_retry)
+        except KafkaException as exception:
+            if is_wanted():
+                raise ConsumerFailedError(
+                    f"{lane.topic}/{lane.partition} cannot be read from offset {lane.position}: {error_of(exception)}"
+                ) from exception
+
+    def commit(self, lanes: Mapping[Lane, int]) -> None:
+        """Send offsets without waiting; `on_commit` hears of the end. Raises `KafkaException` if they cannot be sent."""
+        self.consumer.commit(offsets=_entries(lanes), asynchronous=True)
+
+    def commit_and_wait(self, lanes: Mapping[Lane, int]) -> None:
+        """Commit offsets. Raises `KafkaException` when one of them was refused."""
+        for entry in self.consumer.commit(offsets=_entries(lanes), asynchronous=False):
+            if entry.error is not None:
+                raise KafkaException(entry.error)
+
+    def lag(self, lane: Lane) -> int | None:
+        """Records of the partition that were not handed out yet, as the last fetch saw it; `None` before there was one."""
+        try:
+            _, high = self.consumer.get_watermark_offsets(TopicPartition(*lane.key), cached=True)
+        except (KafkaException, RuntimeError):
+            return None
+        return max(0, high - lane.position) if high >= 0 and lane.is_placed else None
+
+    def close(self) -> None:
+        """Leave the group, revoking what is assigned. Blocks."""
+        self.consumer.close()
+
+    @staticmethod
+    def _judge(record: Any, error: Any) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise PositionLostError(
+                f"{record.topic()}/{record.partition()}: the broker has no offset {record.offset()} any more "
+                f"({error.str()}); a new worker checks the log and says what it skips"
+            )
+        if error.code() not in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART) and not is_passing(error):
+            raise ConsumerFailedError(f"the consumer cannot go on: {error}")
+        log.info("read.interrupted", error=error.str())
+
+
+def _entries(lanes: Mapping[Lane, int]) -> list[Any]:
+    return [
+        TopicPartition(lane.topic, lane.partition, offset, metadata=write_origin(lane.origin))
+        for lane, offset in lanes.items()
+    ]
