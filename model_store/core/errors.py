@@ -91,6 +91,18 @@ class FetchFailedError(ArtifactError):
         self.where = where
 
 
+class StoreFailedError(ArtifactError):
+    """A store could not keep or delete an artifact, for example because the disk is full.
+
+    Attributes:
+        where: The digest in hexadecimal.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.where = where
+
+
 class StoreUrlError(ModelStoreError):
     """A store's URL is malformed or of an unknown kind."""
 

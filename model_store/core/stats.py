@@ -123,7 +123,7 @@ def observe_batch(
     latency: dict[int, int] = {}
     if record_timestamps_ms is not None:
         known = record_timestamps_ms[record_timestamps_ms >= 0]
-        latency = buckets_of((at_ms - known) * 1e6)
+        latency = buckets_of((at_ms - known).astype(np.float64) * 1e6)
     return Batch(count, errors, duration_ns, at_ms, bucket_of(duration_ns / count), latency)
 
 
