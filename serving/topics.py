@@ -1,4 +1,4 @@
-"""The topics a worker writes to: made if they are not there, and what they take.
+"""The topics a worker writes to: made if they are not there.
 
 Data topics are not made: how many partitions they need is their owner's decision, and a worker that waits for a topic
 says so. Result topics get the partitions of their data topic; the dead-letter topic takes records as large as Kafka's
@@ -8,36 +8,21 @@ brokers are usually allowed to hold, because a dead letter is larger than the re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, NewTopic
 
 log = structlog.get_logger(__name__)
 
 DEAD_LETTER_BYTES = 20 << 20
 _TIMEOUT_SECONDS = 30.0
-_BROKER_DEFAULT_BYTES = 1_048_588  # Kafka's own default of max.message.bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TopicFacts:
-    """What the worker must know of a topic.
-
-    Attributes:
-        partitions: How many; 0 if the topic is not there.
-        max_message_bytes: Largest record batch it takes.
-    """
-
-    partitions: int
-    max_message_bytes: int
 
 
 def prepare_topics(
     bootstrap: str, properties: Mapping[str, object], results: Mapping[str, str], dead_letters: str
-) -> dict[str, TopicFacts]:
-    """Make the result topics and the dead-letter topic where they are missing, and look at all of them. Blocks.
+) -> dict[str, int]:
+    """Make the result topics and the dead-letter topic where they are missing. Blocks.
 
     Args:
         bootstrap: Kafka's `host:port` list.
@@ -46,10 +31,10 @@ def prepare_topics(
         dead_letters: Dead-letter topic.
 
     Returns:
-        Facts of the data, result and dead-letter topics.
+        Data topic -> its number of partitions; 0 if it is not there yet.
 
     Raises:
-        KafkaException: Kafka cannot be reached, or it forbids to make or to look at a topic.
+        KafkaException: Kafka cannot be reached, or it forbids to make a topic.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, **properties})
     partitions = _partitions(admin)
@@ -62,10 +47,7 @@ def prepare_topics(
     for data in results:
         if data not in partitions:
             log.warning("stream.topic_missing", topic=data, advice="records are read as soon as someone makes the topic")
-    partitions = _partitions(admin) if wanted else partitions
-    names = [*results, *results.values(), dead_letters]
-    sizes = _max_message_bytes(admin, [name for name in names if name in partitions])
-    return {name: TopicFacts(partitions.get(name, 0), sizes.get(name, _BROKER_DEFAULT_BYTES)) for name in names}
+    return {data: partitions.get(data, 0) for data in results}
 
 
 def _partitions(admin: AdminClient) -> dict[str, int]:
@@ -83,11 +65,3 @@ def _create(admin: AdminClient, topics: Sequence[NewTopic]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was quicker
                 raise
-
-
-def _max_message_bytes(admin: AdminClient, names: Sequence[str]) -> dict[str, int]:
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in dict.fromkeys(names)]
-    if not resources:
-        return {}
-    found = admin.describe_configs(resources, request_timeout=_TIMEOUT_SECONDS)
-    return {resource.name: int(future.result()["max.message.bytes"].value) for resource, future in found.items()}

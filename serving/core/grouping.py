@@ -1,0 +1,44 @@
+"""Split the rows of a batch by a text column, at the price of one look where all rows are of one group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.core.columns import TextColumn
+
+Rows = NDArray[np.intp] | None
+"""Positions, ascending; `None` is all of them."""
+
+
+def groups_of(column: TextColumn) -> list[tuple[str, Rows]]:
+    """Each distinct text with its rows. Missing texts and empty ones are one group, named ""."""
+    codes, values = column.codes, column.values
+    if not len(codes):
+        return []
+    first = int(codes[0])
+    if (codes == first).all():
+        return [(values[first] if first >= 0 else "", None)]
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    found: dict[str, list[NDArray[np.intp]]] = {}
+    for rows in np.split(order, starts):
+        code = int(codes[rows[0]])
+        found.setdefault(values[code] if code >= 0 else "", []).append(rows)
+    return [(text, parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))) for text, parts in found.items()]
+
+
+def text_column(raw: Sequence[bytes | None]) -> TextColumn:
+    """Encode byte strings as a column; what is not UTF-8 becomes the empty text."""
+    index = {value: code for code, value in enumerate(dict.fromkeys(raw))}
+    codes = np.fromiter(map(index.__getitem__, raw), np.int64, len(raw))
+    return TextColumn(codes, [_text(value) for value in index])
+
+
+def _text(value: bytes | None) -> str:
+    try:
+        return (value or b"").decode()
+    except UnicodeDecodeError:
+        return ""

@@ -1,0 +1,113 @@
+"""What a batch leaves behind: results in the order of their records, and dead letters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.core.grouping import Rows
+from serving.core.outcomes import Unscored
+from serving.feed.batch import ColumnBatch, Header, Output
+from serving.formats.dead_letters import Failure, encode_dead_letters
+
+RowsTooLarge = Callable[[Output], Sequence[int]]
+"""Rows of an output that its topic would not take; costs nothing per record where all fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Results of one model.
+
+    Attributes:
+        rows: Positions of their records in the batch; `None` for all.
+        values: One a result.
+        headers: One list a result, or `None`.
+    """
+
+    rows: Rows
+    values: Sequence[bytes]
+    headers: Sequence[Sequence[Header]] | None
+
+
+def result_output(
+    topic: str, batch: ColumnBatch, parts: Sequence[Encoded], too_large: RowsTooLarge
+) -> tuple[Output | None, list[Unscored]]:
+    """All results of a batch, in source order whichever models scored them, so that one key's results keep theirs.
+
+    Returns:
+        The output, `None` if there is no result; and the records whose result the topic would not take.
+    """
+    parts = [part for part in parts if part.values]
+    if not parts:
+        return None, []
+    whole = parts[0] if len(parts) == 1 else _joined(parts)
+    keys: Sequence[bytes | None] = batch.keys
+    if whole.rows is not None:
+        keys = [keys[i] for i in whole.rows.tolist()]
+    output = Output(topic, keys, whole.values, whole.headers)
+    refused = too_large(output)
+    if not refused:
+        return output, []
+    positions = np.arange(len(batch)) if whole.rows is None else whole.rows
+    return _without(output, refused), [_too_large(output, i, positions) for i in refused]
+
+
+def dead_letter_output(topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored]) -> Output:
+    """The dead letters of a batch, in source order, keyed by the coordinates of their records."""
+    failures = [
+        Failure(
+            batch.offsets[item.row],
+            batch.timestamps[item.row],
+            batch.keys[item.row],
+            batch.values[item.row],
+            item.stage,
+            item.reason,
+            batch.headers_of(item.row),
+            item.data_type,
+            item.model,
+            item.version,
+        )
+        for item in sorted(unscored, key=lambda item: item.row)
+    ]
+    values = encode_dead_letters(
+        failures,
+        stream=stream,
+        topic=batch.topic,
+        partition=batch.partition,
+        worker=worker,
+        failed_at_ms=int(time.time() * 1e3),
+    )
+    keys = [f"{batch.topic}/{batch.partition}/{failure.offset}".encode() for failure in failures]
+    return Output(topic, keys, values)
+
+
+def _joined(parts: Sequence[Encoded]) -> Encoded:
+    everywhere: NDArray[np.intp] = np.concatenate([part.rows for part in parts if part.rows is not None])
+    order = np.argsort(everywhere, kind="stable").tolist()
+    values = [value for part in parts for value in part.values]
+    headers = [header for part in parts for header in part.headers or ()]
+    return Encoded(everywhere[order], [values[i] for i in order], [headers[i] for i in order] if headers else None)
+
+
+def _without(output: Output, rows: Sequence[int]) -> Output | None:
+    gone = set(rows)
+    kept = [i for i in range(len(output.values)) if i not in gone]
+    if not kept:
+        return None
+    keys, headers = output.keys, output.headers
+    return Output(
+        output.topic,
+        None if keys is None else [keys[i] for i in kept],
+        [output.values[i] for i in kept],
+        None if headers is None else [headers[i] for i in kept],
+    )
+
+
+def _too_large(output: Output, i: int, positions: NDArray[np.intp]) -> Unscored:
+    size = len(output.values[i] or b"")
+    reason = f"the result of {size:,} bytes, with its key and headers, is larger than topic {output.topic} takes"
+    return Unscored(int(positions[i]), "result", reason)
