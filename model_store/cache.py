@@ -98,8 +98,11 @@ class ArtifactCache:
             except OSError:
                 return False
             fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.fstat(descriptor).st_nlink == 0:  # Dropped by another process between the two calls.
+                os.close(descriptor)
+                return False
             self._pins[digest] = (descriptor, 1)
-        return self._store.has(digest)
+            return True
 
     def unpin(self, digest: bytes) -> None:
         """Take one pin back; an artifact that has none is no error."""

@@ -99,8 +99,7 @@ def _allowed(descriptor: Descriptor, policy: FetchPolicy) -> Path | None:
             what = f"the inline artifact of {descriptor.name}"
             raise ArtifactTooLargeError(what, descriptor.size_bytes, policy.artifact_bytes)
         return None
-    scheme = "file" if location.startswith("/") else urlsplit(location).scheme.lower()
-    match scheme:
+    match _scheme(location):
         case "file":
             return resolved_path(location, policy)
         case "http" | "https":
@@ -108,6 +107,13 @@ def _allowed(descriptor: Descriptor, policy: FetchPolicy) -> Path | None:
             return None
         case _:
             raise LocationRefusedError(location, "a location is a `file:`, `http:` or `https:` URL")
+
+
+def _scheme(location: str) -> str:
+    try:
+        return "file" if location.startswith("/") else urlsplit(location).scheme.lower()
+    except ValueError as error:
+        raise LocationRefusedError(location, f"not a URL: {error}") from error
 
 
 def _folder(descriptor: Descriptor, path: Path, policy: FetchPolicy) -> Fetched:

@@ -40,19 +40,17 @@ def resolved_path(location: str, policy: FetchPolicy) -> Path:
     Raises:
         LocationRefusedError: It is malformed, or outside all roots.
         ArtifactNotFoundError: Nothing is there.
-        FetchFailedError: It cannot be looked at now.
     """
     path = _absolute_path(location)
     if not policy.file_roots:
         raise LocationRefusedError(location, "no root for `file:` locations is configured")
     try:
-        resolved = path.resolve(strict=True)
-    except FileNotFoundError:
-        _check_under_roots(location, path.resolve(strict=False), policy)  # Says nothing of what is outside.
-        raise ArtifactNotFoundError(location, "nothing is there") from None
+        resolved = path.resolve()
     except (OSError, RuntimeError) as error:
-        raise FetchFailedError(location, f"cannot be resolved: {error}") from error
-    _check_under_roots(location, resolved, policy)
+        raise LocationRefusedError(location, f"it cannot be resolved: {error}") from error
+    _check_under_roots(location, resolved, policy)  # First: what lies outside must not even be seen to exist.
+    if not resolved.exists():
+        raise ArtifactNotFoundError(location, "nothing is there")
     return resolved
 
 

@@ -69,7 +69,7 @@ def download(location: str, policy: FetchPolicy) -> bytes:
 
 
 def _redirected(location: str, url: str, response: httpx.Response) -> str:
-    target = urljoin(url, response.headers.get("Location", ""))
+    target = urljoin(url, str(response.headers.get("Location", "")))
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
         raise LocationRefusedError(location, f"it redirects from https to {target}")
     return target
