@@ -52,7 +52,9 @@ def _open_protobuf(options: Mapping[str, str], selection: FieldSelection) -> Rec
     if name is None:
         raise SettingsError("the protobuf format needs `message`, the full name of the record's message")
     if (path is None) == (module is None):
-        raise SettingsError("the protobuf format needs either `descriptor_set` (a file) or `module` (an importable one)")
+        raise SettingsError(
+            "the protobuf format needs either `descriptor_set` (a file) or `module` (an importable one)"
+        )
     message = message_in_descriptor_set(Path(path), name) if path else message_in_module(module or "", name)
     return ProtobufFormat(message, selection)
 

@@ -57,9 +57,7 @@ class JsonFormat:
         numbers = parse_fields(selection.features)
         texts = parse_fields(self._texts)
         self._numbers = tuple(column for path in numbers for column in path.columns)
-        self._may_be_missing = [
-            selection.missing == "model" or name == selection.route_field for name in self._texts
-        ]
+        self._may_be_missing = [selection.missing == "model" or name == selection.route_field for name in self._texts]
         self._refuses_missing = selection.missing == "reject"
         shape: _Tree = {}
         for path in numbers:
@@ -133,9 +131,7 @@ class JsonFormat:
                 rows.append(row)
         return records, numbers, np.array(rows, np.int64)
 
-    def _complete(
-        self, matrix: NDArray[np.float64], texts: Sequence[Sequence[str | None]]
-    ) -> NDArray[np.bool_] | None:
+    def _complete(self, matrix: NDArray[np.float64], texts: Sequence[Sequence[str | None]]) -> NDArray[np.bool_] | None:
         """Which records have all the fields that they must have; `None` if all have."""
         if not self._refuses_missing:
             return None

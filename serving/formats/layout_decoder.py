@@ -171,9 +171,7 @@ class LayoutDecoder:
         bad = sorted(bad + tombstones, key=lambda one: one.row)
         return DecodedBatch(inner.matrix, inner.texts, present[inner.rows], bad)
 
-    def _group_by_length(
-        self, joined: bytes, lengths: NDArray[np.int64]
-    ) -> tuple[list[_Group], NDArray[np.int64]]:
+    def _group_by_length(self, joined: bytes, lengths: NDArray[np.int64]) -> tuple[list[_Group], NDArray[np.int64]]:
         """Groups of equal length that are worth a layout, the largest first, and the rows of all others."""
         tuning, count, first = self._tuning, len(lengths), int(lengths[0])
         if (lengths == first).all():
@@ -282,7 +280,8 @@ class LayoutDecoder:
             matrix[part_rows] = part.matrix
             is_decoded[part_rows] = True
         columns = [
-            merge([(part_rows, part.texts[column]) for part_rows, part in placed], count) for column in range(self.texts)
+            merge([(part_rows, part.texts[column]) for part_rows, part in placed], count)
+            for column in range(self.texts)
         ]
         if is_decoded.all():
             return DecodedBatch(matrix, tuple(columns), np.arange(count), bad)

@@ -42,8 +42,7 @@ class ExactDecoder:
         self._width = sum(field.path.count or 1 for field in numbers)
         self._numbers = _number_reader(numbers, refuse_missing[: len(numbers)])
         self._texts = [
-            _text_reader(field, refuse)
-            for field, refuse in zip(texts, refuse_missing[len(numbers) :], strict=True)
+            _text_reader(field, refuse) for field, refuse in zip(texts, refuse_missing[len(numbers) :], strict=True)
         ]
 
     @property

@@ -116,9 +116,7 @@ class Walker:
         walk.message(0, len(record), self._message, self._wanted, 0)
         for leaf in self._wanted.all_leaves():
             walk.place_vector(leaf)
-        numbers = [
-            _number(slot, refuse) for slot, refuse in zip(walk.numbers, self._refused_numbers, strict=True)
-        ]
+        numbers = [_number(slot, refuse) for slot, refuse in zip(walk.numbers, self._refused_numbers, strict=True)]
         texts = [_text(slot, refuse) for slot, refuse in zip(walk.texts, self._refused_texts, strict=True)]
         return Layout(record, walk.mask, numbers, texts)
 
@@ -313,9 +311,7 @@ class _Walk:
 def _describe(descriptor: FieldDescriptor) -> _Known:
     oneof = descriptor.containing_oneof
     rivals = () if oneof is None else tuple(f.number for f in oneof.fields if f.number != descriptor.number)
-    return _Known(
-        descriptor.type, _wire_type(descriptor.type), descriptor.is_repeated, descriptor.message_type, rivals
-    )
+    return _Known(descriptor.type, _wire_type(descriptor.type), descriptor.is_repeated, descriptor.message_type, rivals)
 
 
 def _wire_type(type_: int) -> int:
