@@ -1,0 +1,1 @@
+"""Kafka and Redis behind the protocols of `control_api.ports`."""

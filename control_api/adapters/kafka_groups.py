@@ -1,0 +1,93 @@
+"""Consumer groups as the brokers know them: who is a member (that is, which workers live), and how far behind it is.
+
+Answers are kept for about a second and asked for once at a time, so that any number of requests costs the brokers one
+call a second. During an outage the last answer stands, marked as not current.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio.to_thread
+import structlog
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from control_api.ports import Member, Membership, Position
+
+log = structlog.get_logger(__name__)
+
+FRESH_SECONDS = 1.0
+_TIMEOUT_SECONDS = 3.0
+
+
+class KafkaGroups:
+    """See `Groups`."""
+
+    def __init__(self, kafka: Mapping[str, Any]) -> None:
+        self._admin = AdminClient({**kafka, "reconnect.backoff.max.ms": 1000})
+        self._one_at_a_time = asyncio.Lock()
+        self._asked: tuple[str, ...] = ()
+        self._answer = Membership()
+        self._answered_at = float("-inf")
+
+    async def membership(self, groups: Sequence[str]) -> Membership:
+        """See `Groups.membership`."""
+        wanted = tuple(sorted(set(groups)))
+        if not wanted:
+            return Membership(is_current=True)
+        async with self._one_at_a_time:
+            if wanted == self._asked and time.monotonic() - self._answered_at < FRESH_SECONDS:
+                return self._answer
+            try:
+                members = await anyio.to_thread.run_sync(self._describe, wanted)
+                self._answer = Membership(members, is_current=True)
+            except KafkaException as error:
+                log.warning("groups.unreachable", groups=wanted, reason=str(error))
+                self._answer = Membership(self._answer.members, is_current=False)
+            self._asked, self._answered_at = wanted, time.monotonic()
+            return self._answer
+
+    async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:
+        """See `Groups.lag`."""
+        if not partitions:
+            return {}
+        try:
+            return await anyio.to_thread.run_sync(self._lag, group, tuple(partitions))
+        except KafkaException as error:
+            log.warning("groups.lag_unknown", group=group, reason=str(error))
+            return {}
+
+    def _describe(self, groups: tuple[str, ...]) -> dict[str, Member]:
+        members: dict[str, Member] = {}
+        asked = self._admin.describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_SECONDS)
+        for group, answer in asked.items():
+            try:
+                described = answer.result(_TIMEOUT_SECONDS + 1)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    continue
+                raise
+            for member in described.members:
+                held = member.assignment.topic_partitions if member.assignment is not None else None
+                partitions = tuple(sorted((each.topic, each.partition) for each in held or ()))
+                known = members.get(member.client_id)
+                if known is None or partitions:
+                    members[member.client_id] = Member(member.client_id, group, member.host, partitions)
+        return members
+
+    def _lag(self, group: str, partitions: tuple[Position, ...]) -> dict[Position, int]:
+        places = [TopicPartition(topic, partition) for topic, partition in partitions]
+        request = [ConsumerGroupTopicPartitions(group, places)]
+        committed = self._admin.list_consumer_group_offsets(request, request_timeout=_TIMEOUT_SECONDS)
+        ends = self._admin.list_offsets({p: OffsetSpec.latest() for p in places}, request_timeout=_TIMEOUT_SECONDS)
+        end = {(p.topic, p.partition): f.result(_TIMEOUT_SECONDS + 1).offset for p, f in ends.items()}
+        found = committed[group].result(_TIMEOUT_SECONDS + 1).topic_partitions
+        return {
+            (p.topic, p.partition): max(0, end[p.topic, p.partition] - p.offset)
+            for p in found
+            if p.error is None and p.offset >= 0 and (p.topic, p.partition) in end
+        }

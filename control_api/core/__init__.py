@@ -1,0 +1,1 @@
+"""Views of the catalogue: values in, response shapes out, no I/O."""

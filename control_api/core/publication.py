@@ -1,0 +1,99 @@
+"""From what a client sent to the descriptor that is announced."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from control_api.schemas.publication import PublicationFields
+from model_store.core import payload as looks
+from model_store.core.descriptor import (
+    LONGEST_REQUEST_ID,
+    PMML,
+    TENSORFLOW,
+    TENSORFLOWSAVED,
+    Descriptor,
+    FeatureBinding,
+    check_descriptor,
+    check_own_name,
+)
+from model_store.core.errors import InvalidDescriptorError
+
+_TYPES: Final[Mapping[str, str]] = {
+    looks.PMML_DOCUMENT: PMML,
+    looks.FROZEN_GRAPH: TENSORFLOW,
+    looks.SAVED_MODEL_FILE: TENSORFLOWSAVED,
+    looks.ARCHIVE: TENSORFLOWSAVED,
+}
+
+
+class ContradictionError(InvalidDescriptorError):
+    """The content is not what its publisher says it is."""
+
+
+def describe(name: str, fields: PublicationFields, data: bytes | None, filename: str, request_id: str) -> Descriptor:
+    """The descriptor of a publication.
+
+    Raises:
+        ContradictionError: The bytes are not of the named type, look like none, or have another digest.
+        InvalidDescriptorError: Anything else is wrong with it.
+    """
+    check_own_name("name", name)
+    check_own_name("data_type", fields.data_type)
+    digest = bytes.fromhex(fields.sha256) if fields.sha256 is not None else None
+    if data is not None:
+        digest = _checked_digest(data, digest)
+    descriptor = Descriptor(
+        name=name,
+        data_type=fields.data_type,
+        model_type=fields.type or _type_of(data or b"", filename),
+        description=fields.description,
+        location=fields.source,
+        size_bytes=None if data is None else len(data),
+        sha256=digest,
+        feature_mapping=tuple(FeatureBinding(_feature(k), v) for k, v in (fields.feature_mapping or {}).items()),
+        signature_name=fields.signature_name,
+        input_names=tuple(fields.input_names),
+        output_names=tuple(fields.output_names),
+        use_case=fields.use_case,
+        publisher=fields.publisher,
+        request_id=request_id,
+        source=filename if data is not None else "",
+    )
+    check_descriptor(descriptor)
+    if data is not None and (said := looks.contradiction(descriptor.model_type, data)) is not None:
+        raise ContradictionError(said)
+    return descriptor
+
+
+def request_id_of(idempotency_key: str | None) -> str:
+    """What the descriptor carries: the key itself, its digest where it is too long, or a new id."""
+    if idempotency_key is None:
+        return uuid.uuid4().hex
+    if len(idempotency_key) <= LONGEST_REQUEST_ID:
+        return idempotency_key
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+
+def _checked_digest(data: bytes, announced: bytes | None) -> bytes:
+    found = hashlib.sha256(data).digest()
+    if announced is not None and announced != found:
+        raise ContradictionError(f"sha256 {announced.hex()} was announced, the file has {found.hex()}")
+    return found
+
+
+def _type_of(data: bytes, filename: str) -> str:
+    if not data:
+        raise InvalidDescriptorError("the file is empty")
+    seen = looks.looks_like(data)
+    if seen is None:
+        file = f"the file {filename!r}" if filename else "the file"
+        raise ContradictionError(f"{file} looks like none of {', '.join(_TYPES)}; if it is one, name its `type`")
+    return _TYPES[seen]
+
+
+def _feature(name: str) -> str:
+    """The wire's name of a feature: a vector's features have none, their order says which they are."""
+    return "" if name.isdecimal() else name

@@ -1,0 +1,92 @@
+"""What every read has in common: read-your-writes, refusal of unknown parameters, and cheap polling.
+
+*Read-your-writes*: each write answers with `X-Control-Offset`; a read with `min_control_offset` waits until this replica
+has folded that far, or answers 503. Every read says in the same header how far it was.
+
+*Polling*: the `ETag` is strong, a digest of the answer's bytes. It is not the control-log offset itself, because answers
+also hold who lives, which no offset counts; and it does not change when the log grows by records about other things.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from control_api.core.snapshot import Snapshot
+from control_api.errors import INVALID, NOT_CAUGHT_UP, ApiError
+from control_api.parts import Parts
+
+CONTROL_OFFSET = "X-Control-Offset"
+
+MinControlOffset = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=2**63 - 1,
+        description="Answer from a state that has this control-log offset; waits for it, or answers 503.",
+    ),
+]
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of this process."""
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts
+
+
+PartsHere = Annotated[Parts, Depends(parts_of)]
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """A misspelt parameter is an error, never ignored.
+
+    Raises:
+        ApiError: `INVALID` naming it.
+    """
+    known = _query_names(request.scope["route"].dependant)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        expected = f"expected one of: {', '.join(sorted(known))}" if known else "this path has no parameters"
+        errors = tuple({"pointer": f"/query/{name}", "detail": f"unknown parameter; {expected}"} for name in unknown)
+        raise ApiError(INVALID, f"unknown parameter {', '.join(unknown)}; {expected}", errors=errors)
+
+
+def _query_names(dependant: Any) -> set[str]:
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*(_query_names(each) for each in dependant.dependencies))
+
+
+async def snapshot(parts: PartsHere, min_control_offset: MinControlOffset = None) -> Snapshot:
+    """The state of this moment, folded at least as far as was asked for.
+
+    Raises:
+        ApiError: `NOT_CAUGHT_UP` if this replica is not that far.
+    """
+    wait = parts.settings.waits.fold_seconds
+    if min_control_offset is not None and not await parts.follower.wait_applied(min_control_offset, wait):
+        detail = f"this replica is at offset {parts.follower.applied_offset}, {min_control_offset} was asked for"
+        raise ApiError(NOT_CAUGHT_UP, detail, retry_after_seconds=1)
+    return await parts.snapshot()
+
+
+SnapshotNow = Annotated[Snapshot, Depends(snapshot)]
+
+
+def answer(request: Request, snapshot: Snapshot, body: BaseModel) -> Response:
+    """A 200 with its ETag, or a 304 if the client has this answer already."""
+    content = body.model_dump_json().encode()
+    etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+    headers = {"ETag": etag, CONTROL_OFFSET: str(snapshot.applied_offset), "Cache-Control": "no-cache"}
+    if _matches(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(content, 200, headers, media_type=JSONResponse.media_type)
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    given = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return "*" in given or etag in given

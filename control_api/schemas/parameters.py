@@ -1,0 +1,31 @@
+"""Parameters that several routes take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Header, Path, Query
+
+MaxResults = Annotated[int, Query(ge=1, le=1000, description="Most items on a page.")]
+PageToken = Annotated[
+    str | None, Query(max_length=4096, description="`next_page_token` of the page before, with the same filters.")
+]
+ModelName = Annotated[str, Path(description="Registered model name.", examples=["wine-tree"], max_length=255)]
+VersionNumber = Annotated[
+    str,
+    Path(
+        pattern=r"^([1-9][0-9]{0,17}|latest)$",
+        description="Version: a positive integer, or `latest` for the newest.",
+        examples=["1"],
+    ),
+]
+DataType = Annotated[str, Path(description="Data type (route key).", examples=["wine"], max_length=255)]
+WorkerId = Annotated[str, Path(description="Worker id.", examples=["worker-1"], max_length=255)]
+IfNoneMatch = Annotated[
+    str | None, Header(description="`ETag` of an earlier answer: 304 without a body if nothing has changed.")
+]
+LastEventId = Annotated[
+    str | None,
+    Header(max_length=65536, description="Id of the last event that was seen: go on after it."),
+]
+Follow = Annotated[bool, Query(description="Stream events as they come; the same as `Accept: text/event-stream`.")]

@@ -1,0 +1,72 @@
+"""How models do, by model, version, data type and worker. Times are in milliseconds."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from control_api.schemas.shape import Shape, Time, VersionText
+
+
+class Numbers(Shape):
+    """Counts and durations of scoring, of a window or since ever."""
+
+    usage: int = Field(description="Records given to the model, the failed ones included.")
+    errors: int = Field(description="Records that the model failed on.")
+    duration: float = Field(description="Time spent in scoring in total, ms.")
+    min: float | None = Field(description="Shortest scoring time of a record, ms; null if there was none.")
+    max: float | None = Field(description="Longest scoring time of a record, ms; null if there was none.")
+    p50_ms: float | None = Field(description="Median scoring time of a record.")
+    p95_ms: float | None = Field(description="95th percentile of it.")
+    p99_ms: float | None = Field(description="99th percentile of it.")
+    latency_p50_ms: float | None = Field(description="Median time from a record's Kafka timestamp to its score.")
+    latency_p95_ms: float | None = Field(description="95th percentile of it.")
+    latency_p99_ms: float | None = Field(description="99th percentile of it.")
+    rate: float | None = Field(description="Records a second over the window, or from the first batch to the last.")
+    first_at: Time | None = Field(description="When the first batch was scored.")
+    last_at: Time | None = Field(description="When the last batch was scored.")
+
+
+class SeriesStatistics(Numbers):
+    """Of one version for one data type."""
+
+    name: str = Field(description="Registered model name.", examples=["wine-tree"])
+    version: VersionText
+    data_type: str = Field(examples=["wine"])
+    description: str
+    type: str = Field(description="Model type; empty for a version that the catalogue does not have.")
+    since: Time | None = Field(description="When it first went live, or was published; null as for `type`.")
+
+
+class Statistics(Shape):
+    """An answer about statistics."""
+
+    window: str | None = Field(description="As asked for; null for everything since ever.", examples=["5m"])
+    as_of: Time
+    partial: bool = Field(description="A live worker's part is missing or old: see `missing_workers`.")
+    missing_workers: list[str] = Field(description="Live workers that have not written for a while.")
+    total: Numbers
+    series: list[SeriesStatistics] = Field(description="By model, version and data type.")
+    dead_letters: dict[str, int] | None = Field(
+        description="Dead letters by stage; null where they are not counted by what was asked for."
+    )
+
+
+class WorkerStatisticsShape(Shape):
+    """Of one worker, all its starts together."""
+
+    worker: str
+    is_live: bool
+    written_at: Time = Field(description="When it last wrote its statistics.")
+    total: Numbers
+    series: list[SeriesStatistics]
+    dead_letters: dict[str, int] = Field(description="Dead letters by stage.")
+
+
+class AllWorkerStatistics(Shape):
+    """Of each worker."""
+
+    window: str | None = Field(examples=["5m"])
+    as_of: Time
+    partial: bool
+    missing_workers: list[str]
+    workers: list[WorkerStatisticsShape]
