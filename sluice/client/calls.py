@@ -1,0 +1,311 @@
+"""The calls of the API as values: what to send, and what the answer is read as. Nothing here touches the network."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypedDict, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+import msgspec
+
+from sluice.client import answers
+from sluice.client.artifacts import model_name, read_artifact
+from sluice.client.errors import ApiError, ArtifactError, UnreachableError
+from sluice.client.server_events import Followed
+
+Answer = TypeVar("Answer")
+
+API = "/api/v1"
+PAGE_SIZE = 500
+# The longest that the API holds a request for an operation; longer waits ask again.
+HELD_SECONDS = 20.0
+# An event stream is given up when nothing was heard for so long; the API sends a comment every 15 s.
+GIVE_UP_SECONDS = 40.0
+
+
+class PublishOptions(TypedDict, total=False):
+    """What may be said of a model that is published.
+
+    Attributes:
+        type: `TENSORFLOW`, `TENSORFLOWSAVED`, `PMML` or the name of another engine; left out, the API looks at the file.
+        description: A sentence for people.
+        publisher: Who publishes it.
+        use_case: The business use case it belongs to.
+        source: Where it is, instead of a file: a `file:` or `http(s):` URL within what the workers allow.
+        sha256: Its digest, hexadecimal; required with `source`.
+        feature_mapping: Record field for each feature of the model, in the model's order.
+        signature_name: SavedModel signature to serve.
+        input_names: Input tensors of a frozen graph.
+        output_names: Output tensors of a frozen graph.
+        idempotency_key: Names this act of publishing, so that a repeated request publishes once; else a new one.
+    """
+
+    type: str | None
+    description: str
+    publisher: str
+    use_case: str
+    source: str | None
+    sha256: str | None
+    feature_mapping: Mapping[str, str] | None
+    signature_name: str
+    input_names: Sequence[str]
+    output_names: Sequence[str]
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """One request.
+
+    Attributes:
+        answer: Type that the body is read as.
+        member: Member of the body that holds it; empty for the body itself.
+        held_seconds: How long the API may keep the request open on purpose, on top of the client's own time-out.
+    """
+
+    method: str
+    path: str
+    answer: type[Answer]
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str | list[str]] | None = None
+    file: tuple[str, bytes] | None = None
+    body: Any = None
+    member: str = ""
+    held_seconds: float = 0.0
+
+    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """The request as httpx sends it."""
+        timeout = client.timeout.as_dict()
+        if timeout["read"] is not None:
+            timeout["read"] += self.held_seconds
+        return client.build_request(
+            self.method,
+            self.path,
+            params=dict(self.params),
+            headers={"Accept": "application/json", **self.headers},
+            data=None if self.form is None else dict(self.form),
+            files=None if self.file is None else {"file": self.file},
+            json=self.body,
+            timeout=httpx.Timeout(**timeout),
+        )
+
+    def read(self, response: httpx.Response) -> Answer:
+        """The answer in `response`.
+
+        Raises:
+            ApiError: The API said that something is wrong, or answered with something that is not of this API.
+        """
+        return _read(response, self.answer, self.member)
+
+
+@dataclass(frozen=True, slots=True)
+class PagedCall(Generic[Answer]):
+    """A list that comes in pages; `first` asks for the first one."""
+
+    first: Call[list[Answer]]
+
+    def read(self, response: httpx.Response) -> tuple[list[Answer], Call[list[Answer]] | None]:
+        """The items in `response`, and the call for the next page.
+
+        Raises:
+            ApiError: See `Call.read`.
+        """
+        items = self.first.read(response)
+        token = _read(response, _Page, "").next_page_token
+        if token is None:
+            return items, None
+        params = {**self.first.params, "page_token": token}
+        return items, Call("GET", self.first.path, self.first.answer, params, member=self.first.member)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCall(Generic[Answer]):
+    """A stream of server-sent events.
+
+    Attributes:
+        answer: Type that the data of each event is read as; `ServerEvent` for the event itself.
+    """
+
+    path: str
+    answer: type[Answer]
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self, last_id: str | None) -> dict[str, Any]:
+        """What httpx's `stream` takes to open it behind `last_id`. The API says something at least every 15 s."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = httpx.Timeout(10.0, read=GIVE_UP_SECONDS)
+        return {"method": "GET", "url": self.path, "params": dict(self.params), "headers": headers, "timeout": timeout}
+
+    def read(self, event: answers.ServerEvent) -> Followed[Answer]:
+        """What `event` carries.
+
+        Raises:
+            ApiError: It is not of this API.
+        """
+        if self.answer is answers.ServerEvent:
+            return Followed(event, event.id)  # type: ignore[arg-type]  # `answer` is the type of an event itself
+        try:
+            return Followed(msgspec.convert(event.data, type=self.answer), event.id)
+        except msgspec.ValidationError as error:
+            raise ApiError(200, "Not an answer of Sluice's API", f"an event of {self.path}: {error}") from error
+
+
+class _Page(msgspec.Struct):
+    next_page_token: str | None = None
+
+
+class _Problem(msgspec.Struct):
+    title: str = ""
+    detail: str = ""
+    type: str = "about:blank"
+    trace_id: str = ""
+    retryable: bool = False
+    errors: tuple[dict[str, str], ...] | None = None
+
+
+def _read(response: httpx.Response, answer: type[Answer], member: str) -> Answer:
+    if response.is_error:
+        raise problem(response)
+    try:
+        if not member:
+            return msgspec.json.decode(response.content, type=answer)
+        return msgspec.convert(msgspec.json.decode(response.content)[member], type=answer)
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        text = f"{response.request.method} {response.url} answered {response.status_code} in a form not known: {error}"
+        raise ApiError(response.status_code, "Not an answer of Sluice's API", text) from error
+
+
+def problem(response: httpx.Response) -> ApiError:
+    """The error in `response`; one that is not a problem is shown by its first words."""
+    try:
+        body = msgspec.json.decode(response.content, type=_Problem)
+    except msgspec.MsgspecError:
+        body = _Problem(detail=response.text.strip()[:200])
+    title = body.title or f"HTTP {response.status_code} {response.reason_phrase}"
+    return ApiError(
+        response.status_code, title, body.detail, body.type, body.trace_id, body.retryable, tuple(body.errors or ())
+    )
+
+
+def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> UnreachableError:
+    """`error` in this client's words."""
+    reason = (
+        "it does not answer in time"
+        if isinstance(error, httpx.TimeoutException)
+        else str(error) or type(error).__name__
+    )
+    return UnreachableError(str(base_url).rstrip("/"), reason)
+
+
+def publish(
+    model: str | os.PathLike[str] | bytes | None, data_type: str, name: str | None, options: PublishOptions
+) -> Call[answers.Published]:
+    """Publish `model`, or what is at `options["source"]`.
+
+    Raises:
+        ArtifactError: It cannot be read, or no name can be made of its file's.
+    """
+    source = options.get("source")
+    if (model is None) == (source is None):
+        raise ArtifactError("give either a model (a path or bytes) or a source, not both")
+    file = None if model is None else read_artifact(model)
+    path = (
+        f"{API}/registered-models/{_segment(name or model_name(file[0] if file else _last_segment(source)))}/versions"
+    )
+    headers = {"Idempotency-Key": options.get("idempotency_key") or uuid.uuid4().hex}
+    given: dict[str, Any] = {
+        "data_type": data_type,
+        **{key: value for key, value in options.items() if value and key != "idempotency_key"},
+    }
+    if file is None:
+        return Call("POST", path, answers.Published, headers=headers, body=given)
+    if "feature_mapping" in given:
+        given["feature_mapping"] = json.dumps(given["feature_mapping"])
+    return Call("POST", path, answers.Published, headers=headers, form=given, file=file)
+
+
+def operation(id: str, held_seconds: float = 0.0) -> Call[answers.Operation]:
+    """One operation; the API answers when it is done, at the latest after `held_seconds`."""
+    params = {"wait": f"{held_seconds:g}"} if held_seconds > 0 else {}
+    return Call("GET", f"{API}/operations/{_segment(id)}", answers.Operation, params, held_seconds=held_seconds)
+
+
+def models() -> PagedCall[answers.RegisteredModel]:
+    """All registered models, by name."""
+    return _list(f"{API}/registered-models", answers.RegisteredModel, "registered_models")
+
+
+def versions(name: str) -> PagedCall[answers.ModelVersion]:
+    """All versions of a model, newest first."""
+    return _list(f"{API}/registered-models/{_segment(name)}/versions", answers.ModelVersion, "model_versions")
+
+
+def version(name: str, number: str) -> Call[answers.ModelVersion]:
+    """One version."""
+    return Call("GET", f"{API}/registered-models/{_segment(name)}/versions/{_segment(number)}", answers.ModelVersion)
+
+
+def routes() -> PagedCall[answers.Route]:
+    """All routes, by data type."""
+    return _list(f"{API}/deployments", answers.Route, "deployments")
+
+
+def workers() -> PagedCall[answers.Worker]:
+    """All workers, by id."""
+    return _list(f"{API}/workers", answers.Worker, "workers")
+
+
+def stats(window: str | None, data_type: str | None, model: str | None) -> Call[answers.Statistics]:
+    """Statistics of a data type, of a model or of all."""
+    given = {"window": window, "data_type": data_type, "model": model}
+    return Call("GET", f"{API}/stats", answers.Statistics, {key: value for key, value in given.items() if value})
+
+
+def streams() -> Call[list[answers.Stream]]:
+    """All streams."""
+    return Call("GET", f"{API}/streams", list[answers.Stream], member="streams")
+
+
+def results_of(stream: str | None, count: int) -> Call[list[answers.ResultRecord]]:
+    """The newest results."""
+    params = {"last": str(count)} | ({"stream": stream} if stream else {})
+    return Call("GET", f"{API}/results", list[answers.ResultRecord], params, member="results")
+
+
+def dead_letters(count: int) -> Call[list[answers.DeadLetterRecord]]:
+    """The newest dead letters."""
+    params = {"last": str(count)}
+    return Call("GET", f"{API}/dead-letters", list[answers.DeadLetterRecord], params, member="dead_letters")
+
+
+def tail(stream: str | None) -> StreamCall[answers.ResultRecord]:
+    """Results as they come."""
+    return StreamCall(f"{API}/results", answers.ResultRecord, {"stream": stream} if stream else {})
+
+
+def follow_dead_letters() -> StreamCall[answers.DeadLetterRecord]:
+    """Dead letters as they come."""
+    return StreamCall(f"{API}/dead-letters", answers.DeadLetterRecord)
+
+
+def events() -> StreamCall[answers.ServerEvent]:
+    """What happens in the control log, as it happens."""
+    return StreamCall(f"{API}/events", answers.ServerEvent)
+
+
+def _list(path: str, item: type[Answer], member: str) -> PagedCall[Answer]:
+    return PagedCall(Call("GET", path, list[item], {"max_results": str(PAGE_SIZE)}, member=member))  # type: ignore[valid-type]
+
+
+def _last_segment(url: str | None) -> str:
+    return unquote(urlsplit(url or "").path.rstrip("/").rpartition("/")[2])
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
