@@ -85,6 +85,10 @@ class Histogram:
         last = math.floor(math.log(seconds * 1e9) / _LOG_GROWTH + 1e-9) if seconds > 1e-9 else 0
         return sum(count for bucket, count in self.counts.items() if bucket <= last)
 
+    def sum_seconds(self) -> float:
+        """All durations together, within `RELATIVE_ERROR`."""
+        return sum(_middle_seconds(bucket) * count for bucket, count in self.counts.items())
+
 
 def _middle_seconds(bucket: int) -> float:
     return 0.0 if bucket <= 0 else float(2 * GROWTH**bucket / (GROWTH + 1) * 1e-9)

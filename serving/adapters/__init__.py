@@ -1,0 +1,1 @@
+"""What a worker shows of itself to the outside: statistics in Redis, metrics over HTTP."""
