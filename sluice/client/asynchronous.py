@@ -168,9 +168,9 @@ class AsyncClient:
         """How models do: of one data type, of one model, or of all.
 
         Args:
-            window: `1m`, `5m`, `1h`, ...; left out, since ever.
+            window: `30s`, `5m`, `24h` at most; left out, since ever.
             data_type: Only of this data type.
-            model: Only of this model.
+            model: Only of this model, where no data type is given.
         """
         return await self._perform(calls.stats(window, data_type, model))
 
@@ -178,21 +178,19 @@ class AsyncClient:
         """The streams that live workers serve."""
         return await self._perform(calls.streams())
 
-    async def results(self, count: int = 10, *, stream: str | None = None) -> list[answers.ResultRecord]:
-        """The newest results, oldest first."""
+    async def results(self, stream: str, count: int = 20) -> list[answers.ResultRecord]:
+        """The newest results of a stream, oldest first; at most 1000."""
         return await self._perform(calls.results_of(stream, count))
 
-    async def dead_letters(self, count: int = 10) -> list[answers.DeadLetterRecord]:
-        """The newest records that could not be scored, oldest first."""
+    async def dead_letters(self, count: int = 20) -> list[answers.DeadLetterRecord]:
+        """The newest records that could not be scored, oldest first; at most 1000."""
         return await self._perform(calls.dead_letters(count))
 
-    def tail(
-        self, *, stream: str | None = None, after: str | None = None
-    ) -> AsyncIterator[Followed[answers.ResultRecord]]:
+    def tail(self, stream: str, *, after: str | None = None) -> AsyncIterator[Followed[answers.ResultRecord]]:
         """Results as they come, for ever. A broken connection is resumed behind the last one.
 
         Args:
-            stream: Name of the stream; left out, all of them.
+            stream: Name of the stream; see `streams`.
             after: Cursor behind which to begin; left out, now.
 
         Raises:

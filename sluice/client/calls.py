@@ -134,13 +134,12 @@ class StreamCall(Generic[Answer]):
 
     path: str
     answer: type[Answer]
-    params: Mapping[str, str] = field(default_factory=dict)
 
     def arguments(self, last_id: str | None) -> dict[str, Any]:
         """What httpx's `stream` takes to open it behind `last_id`. The API says something at least every 15 s."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         timeout = httpx.Timeout(10.0, read=GIVE_UP_SECONDS)
-        return {"method": "GET", "url": self.path, "params": dict(self.params), "headers": headers, "timeout": timeout}
+        return {"method": "GET", "url": self.path, "headers": headers, "timeout": timeout}
 
     def read(self, event: answers.ServerEvent) -> Followed[Answer]:
         """What `event` carries.
@@ -231,8 +230,14 @@ def publish(
 
 
 def operation(id: str, held_seconds: float = 0.0) -> Call[answers.Operation]:
-    """One operation; the API answers when it is done, at the latest after `held_seconds`."""
-    params = {"wait": f"{held_seconds:g}"} if held_seconds > 0 else {}
+    """One operation; the API answers when it is done, at the latest after `held_seconds`.
+
+    An operation's id holds its control-log offset: a replica that has not read that far is made to wait for it.
+    """
+    offset = id.removeprefix("op-")
+    params = {"min_control_offset": offset} if offset.isdecimal() else {}
+    if held_seconds > 0:
+        params["wait"] = f"{held_seconds:.3f}"
     return Call("GET", f"{API}/operations/{_segment(id)}", answers.Operation, params, held_seconds=held_seconds)
 
 
@@ -263,8 +268,12 @@ def workers() -> PagedCall[answers.Worker]:
 
 def stats(window: str | None, data_type: str | None, model: str | None) -> Call[answers.Statistics]:
     """Statistics of a data type, of a model or of all."""
-    given = {"window": window, "data_type": data_type, "model": model}
-    return Call("GET", f"{API}/stats", answers.Statistics, {key: value for key, value in given.items() if value})
+    path = f"{API}/stats"
+    if data_type is not None:
+        path += f"/keys/{_segment(data_type)}"
+    elif model is not None:
+        path += f"/models/{_segment(model)}"
+    return Call("GET", path, answers.Statistics, {"window": window} if window else {})
 
 
 def streams() -> Call[list[answers.Stream]]:
@@ -272,21 +281,21 @@ def streams() -> Call[list[answers.Stream]]:
     return Call("GET", f"{API}/streams", list[answers.Stream], member="streams")
 
 
-def results_of(stream: str | None, count: int) -> Call[list[answers.ResultRecord]]:
-    """The newest results."""
-    params = {"last": str(count)} | ({"stream": stream} if stream else {})
-    return Call("GET", f"{API}/results", list[answers.ResultRecord], params, member="results")
+def results_of(stream: str, count: int) -> Call[list[answers.ResultRecord]]:
+    """The newest results of a stream."""
+    path = f"{API}/streams/{_segment(stream)}/results"
+    return Call("GET", path, list[answers.ResultRecord], {"limit": str(count)}, member="results")
 
 
 def dead_letters(count: int) -> Call[list[answers.DeadLetterRecord]]:
     """The newest dead letters."""
-    params = {"last": str(count)}
+    params = {"limit": str(count)}
     return Call("GET", f"{API}/dead-letters", list[answers.DeadLetterRecord], params, member="dead_letters")
 
 
-def tail(stream: str | None) -> StreamCall[answers.ResultRecord]:
-    """Results as they come."""
-    return StreamCall(f"{API}/results", answers.ResultRecord, {"stream": stream} if stream else {})
+def tail(stream: str) -> StreamCall[answers.ResultRecord]:
+    """Results of a stream as they come."""
+    return StreamCall(f"{API}/streams/{_segment(stream)}/results", answers.ResultRecord)
 
 
 def follow_dead_letters() -> StreamCall[answers.DeadLetterRecord]:

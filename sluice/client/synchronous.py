@@ -167,9 +167,9 @@ class Client:
         """How models do: of one data type, of one model, or of all.
 
         Args:
-            window: `1m`, `5m`, `1h`, ...; left out, since ever.
+            window: `30s`, `5m`, `24h` at most; left out, since ever.
             data_type: Only of this data type.
-            model: Only of this model.
+            model: Only of this model, where no data type is given.
         """
         return self._perform(calls.stats(window, data_type, model))
 
@@ -177,19 +177,19 @@ class Client:
         """The streams that live workers serve."""
         return self._perform(calls.streams())
 
-    def results(self, count: int = 10, *, stream: str | None = None) -> list[answers.ResultRecord]:
-        """The newest results, oldest first."""
+    def results(self, stream: str, count: int = 20) -> list[answers.ResultRecord]:
+        """The newest results of a stream, oldest first; at most 1000."""
         return self._perform(calls.results_of(stream, count))
 
-    def dead_letters(self, count: int = 10) -> list[answers.DeadLetterRecord]:
-        """The newest records that could not be scored, oldest first."""
+    def dead_letters(self, count: int = 20) -> list[answers.DeadLetterRecord]:
+        """The newest records that could not be scored, oldest first; at most 1000."""
         return self._perform(calls.dead_letters(count))
 
-    def tail(self, *, stream: str | None = None, after: str | None = None) -> Iterator[Followed[answers.ResultRecord]]:
+    def tail(self, stream: str, *, after: str | None = None) -> Iterator[Followed[answers.ResultRecord]]:
         """Results as they come, for ever. A broken connection is resumed behind the last one.
 
         Args:
-            stream: Name of the stream; left out, all of them.
+            stream: Name of the stream; see `streams`.
             after: Cursor behind which to begin; left out, now.
 
         Raises:
