@@ -100,6 +100,7 @@ class MessageEncoder:
         self._class: type[Message] = message_factory.GetMessageClass(message)
         self._fields: dict[str, FieldDescriptor] = dict(message.fields_by_name)
         self._name = message.full_name
+        self._oneofs = {field.name: oneof.name for oneof in message.oneofs for field in oneof.fields}
 
     def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
         """`count` messages, each equal to `SerializeToString(deterministic=True)` of a message with these fields.
@@ -114,6 +115,9 @@ class MessageEncoder:
         order = sorted(columns, key=lambda name: self._field(name).number)
         for name in order:
             _check(self._field(name), columns[name], count)
+        chosen = [oneof for name in order if (oneof := self._oneofs.get(name)) is not None]
+        if len(chosen) > len(set(chosen)):
+            raise ValueError(f"{self._name}: only one member of a oneof can be set")
         if count < self._fewest_messages:
             return self._encode_singly(count, order, columns)
         rows_at_once = count
