@@ -68,6 +68,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
 
     Start it as a dependency of the Faust app once the app runs: `await app.add_runtime_dependency(feed)`. Public methods
     are called on the event loop's thread, but `fail` and `statistics`, which any thread may call.
+
+    Attributes:
+        overlap: Batches that agents may still hold while more is read; may be changed while the feed runs.
     """
 
     def __init__(
@@ -146,7 +149,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             extra={**extra, **(consumer or {})},
         )
         self._producer_extra = {**extra, **(producer or {})}
-        self._overlap = overlap
+        self.overlap = overlap
         self._commit_seconds = commit_seconds
         self._batch_records = batch_records
         self._max_unacknowledged = max_unacknowledged
@@ -324,7 +327,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 await self._sort(records)
             if self._touched:
                 await self._look_again()
-            await self._serve_agents(self._overlap)
+            await self._serve_agents(self.overlap)
 
     def _may_read(self) -> bool:
         must_drain = self._commitment.must_drain and self._in_flight and self._is_commit_due()
