@@ -34,9 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m serving", description="A Sluice worker: scores streams with models.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings in YAML; variables SERVING_... override it")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="workers to run, one process each (default 1)")
+    parser = argparse.ArgumentParser(
+        prog="python -m serving", description="A Sluice worker: scores streams with models."
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings in YAML; variables SERVING_... override it"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="workers to run, one process each (default 1)"
+    )
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
     return parser
 

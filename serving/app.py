@@ -1,44 +1,285 @@
-"""Where the worker's parts are put together, and the only place that knows Faust's app.
+"""Where the worker's parts are put together, and the only place that builds the Faust app.
 
-Start-up, in order: topics, engines' machinery on demand, the control log to the end it has, the models that it says,
-the feed. No record is read before the models are there, because a record without its model is a dead letter.
+The app has one agent, which scores, and one service, `Worker`, which starts and stops everything else in order. Faust
+insists on a topic of its own: it gets one small command topic for all workers, on which nothing is sent. Each worker
+has its own Faust group for that topic, so that it never takes part in anybody's rebalance.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
 import secrets
 import socket
-import time
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import AsyncIterable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
 import faust
-import mode
 import structlog
-from mode import CrashingSupervisor, Service
+from confluent_kafka import KafkaException
+from mode import CrashingSupervisor
 
+from model_store.cache import ArtifactCache
 from model_store.core.catalogue import LogEntry
-from model_store.core.control_records import ModelReport, PartitionOffset, StreamDeclared, WorkerStarted
-from model_store.core.wire import decode_record, encode_model_report, encode_worker_started
+from model_store.core.control_records import Announced, ControlRecord
+from model_store.core.descriptor import Descriptor
+from model_store.core.errors import FetchFailedError
+from model_store.core.stats import Series
+from model_store.core.wire import decode_record
+from model_store.fetch import Fetched, fetch_verified
+from model_store.policy import FetchPolicy
+from model_store.stats_store import RedisStatistics
+from serving.adapters.exposition import Exposition, Swaps
 from serving.adapters.metrics import MetricsServer
-from serving.adapters.statistics import StatisticsCollector
+from serving.adapters.statistics import Collector, StatisticsWriter
 from serving.agents import ScoringAgent
-from serving.core.placement import is_placed_here
-from serving.feed import Feed, FeedChannel, Output, StartAt, calm_collector
-from serving.feed.control_log import ControlLog, ControlWriter
-from serving.formats import FieldSelection, ResultHeaders, open_format, open_result_format
+from serving.core.errors import SettingsError
+from serving.feed import ColumnBatch, Feed, FeedChannel, Header, Output, StartAt
+from serving.feed.control_log import ControlLog
+from serving.feed.control_writer import ControlWriter
+from serving.feed.log_record import read_record
 from serving.live import LiveModel, LiveModels
-from serving.loader import Loader, StreamFields
-from serving.pipeline import Observation, Pipeline, StreamPlan
+from serving.loader import Loader
+from serving.pipeline import Observation
 from serving.scorers.base import LoadLimits
 from serving.scorers.registry import EngineRegistry
-from serving.settings import Settings, Stream
+from serving.settings import Settings
+from serving.streams import OpenedStream, open_stream
 from serving.swapper import Swapper
 from serving.topics import prepare_topics
+from serving.worker import Identity, Parts, Worker, new_epoch
+
+COMMAND_TOPIC = "sluice.worker-commands"
+SCORING_THREADS = 8
 
 log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings) -> int:
+    """Run one worker until SIGTERM or SIGINT. Returns the exit status: 0 after a clean stop, else 1.
+
+    Raises:
+        SettingsError: A stream cannot be opened, or the metrics port is taken.
+    """
+    app = build_app(settings)
+    try:
+        faust.Worker(app, loglevel="warn", quiet=True, redirect_stdouts=False).execute_from_commandline()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def build_app(settings: Settings) -> Any:
+    """The Faust app of one worker, with everything in it.
+
+    Raises:
+        SettingsError: A stream cannot be opened, or the metrics port is taken.
+    """
+    worker_id = settings.worker_id or f"{socket.gethostname()}-{secrets.token_hex(3)}"
+    streams = [open_stream(stream, settings.dead_letter_topic) for stream in settings.streams]
+    app = _faust_app(settings, worker_id)
+    channel = FeedChannel(app)
+    worker = Worker(app.crash, beacon=app.beacon)
+    collector = Collector()
+    worker.parts = _parts(settings, worker_id, streams, app, channel, worker, collector)
+    agent = _agent(worker.parts, streams, collector)
+
+    @app.agent(channel, name="score")  # type: ignore[untyped-decorator]  # faust has no type information
+    async def score(batches: AsyncIterable[ColumnBatch]) -> None:
+        await agent.run(batches)
+
+    commands = app.topic(COMMAND_TOPIC, partitions=1, internal=True, key_type=bytes, value_type=bytes)
+
+    @app.agent(commands, name="commands")  # type: ignore[untyped-decorator]  # faust has no type information
+    async def ignore(records: AsyncIterable[bytes]) -> None:
+        async for _ in records:
+            log.warning("command.ignored", topic=COMMAND_TOPIC)
+
+    @app.task  # type: ignore[untyped-decorator]  # faust has no type information
+    async def start(app: Any) -> None:
+        await app.add_runtime_dependency(worker)
+
+    return app
+
+
+def _faust_app(settings: Settings, worker_id: str) -> Any:
+    return faust.App(
+        f"{settings.group}-faust-{worker_id}",
+        broker=";".join(f"kafka://{host.strip()}" for host in settings.kafka.bootstrap.split(",")),
+        agent_supervisor=CrashingSupervisor,  # an agent's exception ends the worker; nothing of its batch is committed
+        datadir=tempfile.mkdtemp(prefix="sluice-worker-"),
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+
+
+def _parts(
+    settings: Settings,
+    worker_id: str,
+    streams: list[OpenedStream],
+    app: Any,
+    channel: FeedChannel,
+    worker: Worker,
+    collector: Collector,
+) -> Parts:
+    bootstrap, properties = settings.kafka.bootstrap, settings.kafka.properties
+    declared = tuple(stream.declared(settings.dead_letter_topic) for stream in streams)
+    identity = Identity(worker_id, new_epoch(), settings.group, settings.placement, declared)
+    threads = ThreadPoolExecutor(SCORING_THREADS, "score")
+    engines = EngineRegistry()
+    cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
+    live = LiveModels(lambda model: _close_in(threads, model))
+    limits = LoadLimits(**settings.limits.model_dump())
+    swaps = Swaps()
+    swapper = Swapper(
+        live,
+        Loader(_fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits),
+        report=worker.report,
+        placed_here=worker.placed_here,
+        positions=worker.positions,
+        on_swap=worker.on_swap,
+        worker=worker_id,
+        epoch=identity.epoch,
+        load_seconds=limits.load_seconds,
+    )
+    feed = Feed(
+        app,
+        channel,
+        bootstrap=bootstrap,
+        group=settings.group,
+        topics={stream.settings.topic: StartAt(stream.settings.start) for stream in streams},
+        worker_id=worker_id,
+        delivery=settings.delivery,
+        static_member=settings.worker_id is not None,
+        headers=[stream.settings.topic for stream in streams if stream.wants_headers],
+        outputs=[*(stream.settings.results.topic for stream in streams), settings.dead_letter_topic],
+        on_assigned=worker.on_assigned,
+        on_revoked=worker.on_revoked,
+        properties=properties,
+        commit_seconds=settings.commit_interval_ms / 1e3,
+        batch_records=settings.max_batch,
+        stall_seconds=max(60.0, settings.limits.score_seconds * 6),
+        beacon=worker.beacon,
+    )
+    outputs = {stream.settings.topic: stream.settings.results.topic for stream in streams}
+    return Parts(
+        identity=identity,
+        prepare=lambda: prepare_topics(bootstrap, properties, outputs, settings.dead_letter_topic),
+        control_log=_control_log(settings, app, swapper, cache, worker),
+        control_writer=ControlWriter(
+            settings.control_topic.name,
+            bootstrap=bootstrap,
+            worker_id=worker_id,
+            properties=properties,
+            beacon=worker.beacon,
+        ),
+        swapper=swapper,
+        live=live,
+        feed=feed,
+        statistics=_statistics(settings, identity, collector),
+        metrics=_metrics(settings, identity, collector, swaps, live, feed),
+        swaps=swaps,
+        threads=threads,
+        close_engines=engines.close,
+    )
+
+
+def _agent(parts: Parts, streams: list[OpenedStream], collector: Collector) -> ScoringAgent:
+    def observe(seen: Observation) -> None:
+        series = Series(seen.model.model, seen.model.version, seen.model.data_type)
+        collector.observe(series, seen.records - seen.errors, seen.errors, seen.seconds, seen.timestamps_ms)
+
+    def too_large(output: Output) -> list[int]:
+        return parts.feed.oversized(output.topic, output.keys, output.values, output.headers)
+
+    pipelines = {
+        stream.settings.topic: stream.pipeline(
+            parts.live, parts.identity.worker, observe, collector.dead_letters, too_large
+        )
+        for stream in streams
+    }
+    return ScoringAgent(pipelines, parts.threads, parts.feed.fail)
+
+
+def _close_in(threads: ThreadPoolExecutor, model: LiveModel) -> None:
+    threads.submit(model.scorer.close)
+
+
+def _fetcher(settings: Settings, cache: ArtifactCache) -> Callable[[Descriptor, int], Fetched]:
+    policy = FetchPolicy(settings.artifacts.file_roots, settings.artifacts.http_hosts, settings.limits.artifact_bytes)
+
+    def from_log(control_offset: int) -> bytes | None:
+        topic = settings.control_topic
+        try:
+            record = read_record(settings.kafka.bootstrap, topic.name, control_offset, settings.kafka.properties)
+        except KafkaException as error:
+            raise FetchFailedError(f"{topic.name} at {control_offset}", error.args[0].str()) from error
+        if record is None:
+            return None
+        found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
+        return found.payload if isinstance(found, Announced) else None
+
+    def fetch(descriptor: Descriptor, control_offset: int) -> Fetched:
+        return fetch_verified(descriptor, policy, cache, inline=lambda: from_log(control_offset))
+
+    return fetch
+
+
+def _control_log(
+    settings: Settings, app: Any, swapper: Swapper, cache: ArtifactCache, worker: Worker
+) -> ControlLog[ControlRecord]:
+    def decode(headers: list[Header], key: bytes | None, value: bytes | None) -> ControlRecord:
+        """In the log's thread. A payload that comes while the worker runs will be wanted at once, so it is kept."""
+        record = decode_record(headers, key, value, settings.control_topic.dialect)
+        if not isinstance(record, Announced) or record.payload is None:
+            return record
+        if worker.parts.control_log.ready.is_set():
+            _keep(cache, record.payload)
+        return replace(record, payload=None)
+
+    def apply(
+        _headers: list[Header], _key: bytes | None, record: ControlRecord, offset: int, timestamp_ms: int
+    ) -> None:
+        swapper.apply(LogEntry(offset, timestamp_ms, record))
+
+    return ControlLog(
+        app.crash,
+        settings.control_topic.name,
+        apply,
+        bootstrap=settings.kafka.bootstrap,
+        decode=decode,
+        properties=settings.kafka.properties,
+        beacon=worker.beacon,
+    )
+
+
+def _keep(cache: ArtifactCache, payload: bytes) -> None:
+    try:
+        cache.put(payload)
+    except Exception as error:  # the cache saves a read of the log, and is worth no more than that
+        log.warning("artifact.not_cached", reason=str(error))
+
+
+def _statistics(settings: Settings, identity: Identity, collector: Collector) -> StatisticsWriter | None:
+    if settings.redis_url is None:
+        return None
+    return StatisticsWriter(collector, RedisStatistics(settings.redis_url), identity.worker, identity.epoch)
+
+
+def _metrics(
+    settings: Settings, identity: Identity, collector: Collector, swaps: Swaps, live: LiveModels, feed: Feed
+) -> MetricsServer | None:
+    if settings.metrics.port is None:
+        return None
+    info = {"worker": identity.worker, "epoch": identity.epoch, "version": installed_version("sluice")}
+    source = Exposition(info, collector, swaps, lambda: live.by_type, feed.statistics)
+    try:
+        return MetricsServer(source, settings.metrics.host, settings.metrics.port)
+    except OSError as error:
+        where = f"{settings.metrics.host}:{settings.metrics.port}"
+        raise SettingsError(f"the metrics port {where} cannot be had ({error.strerror}); set metrics.port") from error

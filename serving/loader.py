@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -21,8 +20,10 @@ from model_store.core.errors import (
     DigestMismatchError,
     FetchFailedError,
     LocationRefusedError,
+    StoreFailedError,
 )
 from model_store.core.signature import Signature
+from model_store.fetch import Fetched
 from serving.core.binding import Binding, bind
 from serving.core.columns import Features, TextColumn
 from serving.core.errors import (
@@ -38,23 +39,6 @@ from serving.core.golden import check_golden, golden_features
 from serving.scorers.base import Artifact, Engine, LoadLimits, Scorer
 
 WARM_UP_ROWS = (1, 256)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An artifact, verified.
-
-    Attributes:
-        payload: Its bytes; empty if it is a directory.
-        directory: A SavedModel under a configured root, else `None`.
-        sha256: Digest, 32 bytes.
-        size_bytes: Size.
-    """
-
-    payload: bytes
-    directory: Path | None
-    sha256: bytes
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +105,9 @@ class Loader:
         engine = self._engine_of(descriptor.model_type)
         fetched = self._fetch(descriptor, control_offset)
         if fetched.size_bytes > self._limits.artifact_bytes:
-            raise ArtifactTooLargeError(f"the artifact of {descriptor.name}", fetched.size_bytes, self._limits.artifact_bytes)
+            raise ArtifactTooLargeError(
+                f"the artifact of {descriptor.name}", fetched.size_bytes, self._limits.artifact_bytes
+            )
         scorer = engine.load(self._artifact(descriptor, fetched))
         try:
             bindings, unbound = self._bind(scorer.signature, descriptor)
@@ -186,7 +172,7 @@ def problem_of(error: Exception) -> str:
             return "integrity"
         case LocationRefusedError():
             return "location"
-        case FetchFailedError() | EngineUnavailableError():
+        case FetchFailedError() | StoreFailedError() | EngineUnavailableError():
             return "unavailable"
         case ArtifactError():
             return "location"
@@ -201,7 +187,9 @@ def _plain_features(signature: Signature, rows: int) -> Features:
     numbers = sum(not slot.is_text for slot in signature.slots)
     first = {spec.name: spec.categories[0] for spec in signature.inputs if spec.categories}
     texts = [
-        TextColumn(np.zeros(rows, np.int64), (first.get(slot.name or "", ""),)) for slot in signature.slots if slot.is_text
+        TextColumn(np.zeros(rows, np.int64), (first.get(slot.name or "", ""),))
+        for slot in signature.slots
+        if slot.is_text
     ]
     return Features(np.zeros((rows, numbers)), tuple(texts))
 

@@ -56,7 +56,9 @@ def result_output(
     return _without(output, refused), [_too_large(output, i, positions) for i in refused]
 
 
-def dead_letter_output(topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored]) -> Output:
+def dead_letter_output(
+    topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored]
+) -> Output:
     """The dead letters of a batch, in source order, keyed by the coordinates of their records."""
     failures = [
         Failure(

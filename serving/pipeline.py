@@ -12,6 +12,7 @@ one thread at a time for a model. A batch with one data type, the common case, i
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -54,6 +55,10 @@ class Observation:
 
 Observe = Callable[[Observation], None]
 """Called on the loop's thread, once for each model of a batch; must be quick."""
+
+
+CountDeadLetters = Callable[[str, int], None]
+"""Called on the loop's thread with a stage and how many records failed there."""
 
 
 @dataclass(slots=True)
@@ -132,6 +137,7 @@ class Pipeline:
         live: What serves.
         worker: Worker id.
         observe: Takes the statistics.
+        count_dead_letters: Takes a stage and a number of records that failed there.
         too_large: Finds results that their topic would not take.
     """
 
@@ -142,6 +148,7 @@ class Pipeline:
     live: LiveModels
     worker: str
     observe: Observe
+    count_dead_letters: CountDeadLetters
     too_large: RowsTooLarge
 
     def open(self, batch: ColumnBatch) -> Opened:
@@ -175,7 +182,11 @@ class Pipeline:
         unscored += refused
         outputs = [] if output is None else [output]
         if unscored:
-            outputs.append(dead_letter_output(self.plan.dead_letter_topic, self.plan.name, self.worker, batch, unscored))
+            for stage, count in Counter(item.stage for item in unscored).items():
+                self.count_dead_letters(stage, count)
+            outputs.append(
+                dead_letter_output(self.plan.dead_letter_topic, self.plan.name, self.worker, batch, unscored)
+            )
         return outputs
 
     def abandon(self, opened: Opened) -> None:
@@ -196,7 +207,9 @@ class Pipeline:
                 return groups_of(text_column([batch.keys[i] for i in decoded.rows.tolist()]))
             case "header":
                 headers: Sequence[Sequence[Header] | None] = batch.headers or [None] * len(batch)
-                return groups_of(text_column([_header(headers[i], self.plan.route_name) for i in decoded.rows.tolist()]))
+                return groups_of(
+                    text_column([_header(headers[i], self.plan.route_name) for i in decoded.rows.tolist()])
+                )
 
     def _nameless(self) -> str:
         name = self.plan.route_name
@@ -264,5 +277,3 @@ def _unrouted(decoded: DecodedBatch, rows: Rows, data_type: str, reason: str) ->
 
 def _header(headers: Sequence[Header] | None, name: str) -> bytes | None:
     return next((value for key, value in reversed(headers or ()) if key == name), None)
-
-

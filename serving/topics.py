@@ -46,7 +46,9 @@ def prepare_topics(
     _create(admin, wanted)
     for data in results:
         if data not in partitions:
-            log.warning("stream.topic_missing", topic=data, advice="records are read as soon as someone makes the topic")
+            log.warning(
+                "stream.topic_missing", topic=data, advice="records are read as soon as someone makes the topic"
+            )
     return {data: partitions.get(data, 0) for data in results}
 
 

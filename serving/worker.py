@@ -1,0 +1,268 @@
+"""The life of a worker: what is started in which order, and stopped in the other.
+
+    topics -> control log, read to its end -> `worker-started` -> models loaded -> feed -> ready
+
+No record is read before the models are there, because a record without its model is a dead letter. A partition that
+comes later is gated in the same way: nothing of it is handed out before the models that it needs are loaded. To stop,
+the feed first hands back and commits what is in flight; then the models are closed, and what is left is flushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException
+from mode import Service
+
+from model_store.core.control_records import ModelReport, PartitionOffset, StreamDeclared, WorkerStarted
+from model_store.core.wire import encode_model_report, encode_worker_started
+from serving.adapters.exposition import Swaps
+from serving.adapters.metrics import MetricsServer
+from serving.adapters.statistics import StatisticsWriter
+from serving.core.placement import is_placed_here
+from serving.feed import Feed, calm_collector
+from serving.feed.control_log import ControlLog
+from serving.feed.control_writer import ControlWriter
+from serving.feed.lanes import Key
+from serving.live import LiveModel, LiveModels
+from serving.swapper import Swapper
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = 3
+"""Batches in flight while a model runs elsewhere: one that it scores, one that waits, one that is decoded."""
+
+_RETRY_SECONDS = 2.0
+_READY_ANYWAY_SECONDS = 10.0  # a worker beyond the number of partitions gets none, and is ready all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a worker is, for everybody else.
+
+    Attributes:
+        worker: Its id.
+        epoch: Unique for this process.
+        group: Consumer group.
+        placement: `broadcast` or `keyed`.
+        streams: What it serves.
+    """
+
+    worker: str
+    epoch: str
+    group: str
+    placement: str
+    streams: tuple[StreamDeclared, ...]
+
+
+def new_epoch() -> str:
+    """Unique for each start of a process, and in the order of starts."""
+    return f"{int(time.time() * 1e3):x}-{secrets.token_hex(4)}"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a worker is made of.
+
+    Attributes:
+        identity: Who it is.
+        prepare: Makes output topics and returns the partitions of each data topic. Blocks; raises `KafkaException`.
+        control_log: Applies its entries to `swapper`.
+        control_writer: For the worker's own reports.
+        swapper: Keeps `live` in step with the log.
+        live: What serves.
+        feed: Records in, results out.
+        statistics: Writes them to Redis; `None` without one.
+        metrics: The worker's HTTP port; `None` without one.
+        swaps: Counts swaps for the metrics.
+        threads: Where scorers run and are closed.
+        close_engines: Stops what the engines share. Blocks.
+    """
+
+    identity: Identity
+    prepare: Callable[[], Mapping[str, int]]
+    control_log: ControlLog[Any]
+    control_writer: ControlWriter
+    swapper: Swapper
+    live: LiveModels
+    feed: Feed
+    statistics: StatisticsWriter | None
+    metrics: MetricsServer | None
+    swaps: Swaps
+    threads: Executor
+    close_engines: Callable[[], None]
+
+
+class Worker(Service):  # type: ignore[misc]  # mode has no type information
+    """See the module. Runs on the event loop's thread.
+
+    Attributes:
+        parts: Set before the service starts.
+    """
+
+    parts: Parts
+
+    def __init__(self, crash: Callable[[BaseException], Awaitable[None]], **service: Any) -> None:
+        """`crash` is awaited with the error that ends the worker (`app.crash`)."""
+        super().__init__(**service)
+        self._crash = crash
+        self._partition_counts: Mapping[str, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # ------------------------------------------------------------------ life
+
+    async def on_start(self) -> None:
+        """Start in order; returns at once, because Faust waits for it."""
+        if self.parts.metrics is not None:
+            self.parts.metrics.start()
+        self._tasks.append(asyncio.create_task(self._guarded(self._begin()), name="start"))
+
+    async def on_stop(self) -> None:
+        """Stop in the other order. What is in flight is finished and committed first."""
+        parts = self.parts
+        if parts.metrics is not None:
+            parts.metrics.mark_unready("stopping")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if parts.feed.started:
+            await parts.feed.stop()
+        await parts.swapper.stop()
+        for service in (parts.control_writer, parts.control_log):
+            if service.started:
+                await service.stop()
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    async def _begin(self) -> None:
+        parts = self.parts
+        self._say("waiting for Kafka")
+        self._partition_counts = await self._prepared()
+        self._say("reading the control log")
+        await parts.control_log.start()
+        await parts.control_log.ready.wait()
+        await parts.control_writer.start()
+        self._announce()
+        parts.swapper.caught_up()
+        self._say("loading models")
+        if parts.identity.placement == "broadcast":
+            await parts.swapper.settle()
+        if parts.statistics is not None:
+            parts.statistics.start()
+        calm_collector()
+        self._say("waiting for partitions")
+        await parts.feed.start()
+        self._tasks.append(asyncio.create_task(self._guarded(parts.swapper.run()), name="swap"))
+        await asyncio.sleep(_READY_ANYWAY_SECONDS)
+        self._ready()
+
+    async def _prepared(self) -> Mapping[str, int]:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(None, self.parts.prepare)
+            except KafkaException as error:
+                if not error.args[0].retriable() and error.args[0].code() >= 0:
+                    raise
+                log.warning("kafka.unreachable", reason=error.args[0].str(), retry_in_seconds=_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _announce(self) -> None:
+        identity, metrics = self.parts.identity, self.parts.metrics
+        record = encode_worker_started(
+            WorkerStarted(
+                identity.worker,
+                identity.epoch,
+                socket.gethostname(),
+                os.getpid(),
+                identity.placement,
+                identity.group,
+                identity.streams,
+                f"{metrics.url}/metrics" if metrics is not None else "",
+                int(time.time() * 1e3),
+                installed_version("sluice"),
+            )
+        )
+        self.parts.control_writer.send(record.key, record.value, record.headers)
+        log.info("worker.started", worker=identity.worker, metrics=metrics.url if metrics is not None else None)
+
+    async def _guarded(self, task: Awaitable[None]) -> None:
+        try:
+            await task
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log.error("worker.failed", error=repr(error))
+            self._crashing = asyncio.ensure_future(self._crash(error))  # not awaited: it stops this service
+
+    def _close(self) -> None:
+        """Blocks."""
+        parts = self.parts
+        if parts.statistics is not None:
+            parts.statistics.stop()
+        parts.threads.shutdown(wait=True)
+        parts.close_engines()
+        if parts.metrics is not None:
+            parts.metrics.stop()
+
+    def _say(self, what: str) -> None:
+        if self.parts.metrics is not None:
+            self.parts.metrics.mark_unready(what)
+
+    def _ready(self) -> None:
+        if self.parts.metrics is not None and not self.should_stop:
+            self.parts.metrics.mark_ready()
+
+    # ------------------------------------------------------------------ for the feed
+
+    async def on_assigned(self, _partitions: Sequence[Key]) -> None:
+        """Partitions came: nothing of them is handed out before the models that they need are here."""
+        if self.parts.identity.placement == "keyed":
+            self._partition_counts = await self._prepared()  # a topic may be new, or may have grown
+            await self.parts.swapper.settle()
+        self._ready()
+
+    def on_revoked(self, _partitions: Sequence[Key]) -> None:
+        """Partitions went, and with them models that only they needed."""
+        self.parts.swapper.placement_changed()
+
+    # ------------------------------------------------------------------ for the swapper
+
+    def report(self, report: ModelReport) -> None:
+        """Put a report on the control log; returns at once."""
+        record = encode_model_report(report)
+        self.parts.control_writer.send(record.key, record.value, record.headers)
+
+    def placed_here(self, data_types: Iterable[str]) -> set[str]:
+        """Which data types belong on this worker now."""
+        if self.parts.identity.placement == "broadcast":
+            return set(data_types)
+        held: dict[str, list[int]] = {}
+        for topic, partition in self.parts.feed.partitions():
+            held.setdefault(topic, []).append(partition)
+        return {data_type for data_type in data_types if is_placed_here(data_type, held, self._partition_counts)}
+
+    def positions(self) -> list[PartitionOffset]:
+        """The next offset of each partition held, where it is known."""
+        feed = self.parts.feed
+        return [
+            PartitionOffset(topic, partition, position)
+            for topic, partition in feed.partitions()
+            if (position := feed.position(topic, partition)[0]) >= 0
+        ]
+
+    def on_swap(self, model: LiveModel | None, seconds: float) -> None:
+        """What serves changed: count it, and let more be in flight where a model runs elsewhere."""
+        if model is not None:
+            self.parts.swaps.observe(seconds)
+        runs_elsewhere = any(live.scorer.runs_elsewhere for live in self.parts.live.by_type.values())
+        self.parts.feed.overlap = OVERLAP if runs_elsewhere else 0
