@@ -32,7 +32,8 @@ def main():
     sys.exit(
         "uv " + version + " could not be installed. It needs a connection to the Python package index; on Debian and "
         "Ubuntu `apt-get install python3-venv` gives pip the usual way. Or put a uv of that version at "
-        + os.path.join(folder, "bin", "uv") + "."
+        + os.path.join(folder, "bin", "uv")
+        + "."
     )
 
 
@@ -57,7 +58,7 @@ def through_own_pip(folder, wanted):
 def pip_install(pip, wanted, options):
     os.environ.setdefault("PIP_ROOT_USER_ACTION", "ignore")
     quiet = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
-    subprocess.run(pip + ["install"] + quiet + options + [wanted], check=True)
+    subprocess.run([*pip, "install", *quiet, *options, wanted], check=True)
 
 
 def fetch_pip(scratch):
