@@ -278,7 +278,8 @@ class _Walk:
         _, after = self._varint(at, end, 10)
         self.mask[at:after] = b"\x80" * (after - at)
         if after - at == 10:
-            self.mask[after - 1] = 0xFF  # of the tenth byte only the lowest bit is part of the number
+            # Only the lowest bit of the tenth byte is part of the number; runtimes differ on whether others may be set.
+            self.mask[after - 1] = 0xFF
         if known is not None and leaf is not None:
             self._put(leaf, Varint(_VARINT_KINDS[known.type], at, after - at))
         return after

@@ -36,7 +36,9 @@ def _mixed_file() -> descriptor_pb2.FileDescriptorProto:
 
     mixed = file.message_type.add(name="Mixed")
 
-    def add(name: str, number: int, type_: Any, label: Any = OPTIONAL, type_name: str | None = None, **more: Any) -> Any:
+    def add(
+        name: str, number: int, type_: Any, label: Any = OPTIONAL, type_name: str | None = None, **more: Any
+    ) -> Any:
         return mixed.field.add(name=name, number=number, type=type_, label=label, type_name=type_name, **more)
 
     scalars = [
@@ -92,6 +94,7 @@ SELECTIONS = (
     FieldSelection(("emb[3]", "unp[2]", "ints[2]", "embd[1]"), (), missing="model"),
     FieldSelection(("c_d", "c_i", "c_m.x"), ("c_s",), missing="model"),
     FieldSelection(("c_d", "inner.vec[2]"), ("c_m.s",), "c_s"),
+    FieldSelection(("db", "opt", "c_d"), ("st",), missing="model"),
     FieldSelection(("c_m.vec[2]", "opt"), (), "ostr", missing="model"),
 )
 
