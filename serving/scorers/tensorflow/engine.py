@@ -1,12 +1,16 @@
-"""The two TensorFlow engines. Both are stateless: the C library, once opened, stays open for the life of the process."""
+"""The two TensorFlow engines. They share one child process for rehearsals; the C library, once opened, stays open."""
 
 from __future__ import annotations
 
-from serving.scorers.base import Artifact
+from serving.scorers.base import Artifact, LoadLimits
 from serving.scorers.tensorflow.frozen import read_frozen_graph
+from serving.scorers.tensorflow.rehearsal import Rehearsal
 from serving.scorers.tensorflow.saved_model import read_saved_model
 from serving.scorers.tensorflow.scorer import TensorFlowScorer
+from serving.scorers.tensorflow.servable import ServableGraph
 from serving.scorers.tensorflow.warm_up import warm_scorer
+
+_REHEARSAL = Rehearsal()
 
 
 class FrozenGraphEngine:
@@ -14,10 +18,11 @@ class FrozenGraphEngine:
 
     def load(self, artifact: Artifact) -> TensorFlowScorer:
         """See `Engine.load`."""
-        return warm_scorer(read_frozen_graph(artifact), artifact.limits)
+        return _load(read_frozen_graph(artifact), artifact.limits)
 
     def close(self) -> None:
-        """See `Engine.close`. There is nothing to stop."""
+        """See `Engine.close`. Ends the child process; the other engine would start it again."""
+        _REHEARSAL.close()
 
 
 class SavedModelEngine:
@@ -25,7 +30,13 @@ class SavedModelEngine:
 
     def load(self, artifact: Artifact) -> TensorFlowScorer:
         """See `Engine.load`."""
-        return warm_scorer(read_saved_model(artifact), artifact.limits)
+        return _load(read_saved_model(artifact), artifact.limits)
 
     def close(self) -> None:
-        """See `Engine.close`. There is nothing to stop."""
+        """See `FrozenGraphEngine.close`."""
+        _REHEARSAL.close()
+
+
+def _load(graph: ServableGraph, limits: LoadLimits) -> TensorFlowScorer:
+    _REHEARSAL.hold(graph, limits)
+    return warm_scorer(graph, limits)

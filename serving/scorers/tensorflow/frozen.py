@@ -46,6 +46,7 @@ def read_frozen_graph(artifact: Artifact) -> ServableGraph:
         inputs=tuple(_input(reference, part) for reference in inputs),
         outputs=tuple(Tensor(_name(reference), reference, 0, None) for reference in outputs),
         has_loops=part.has_loops,
+        are_outputs_guessed=not artifact.output_names,
     )
 
 

@@ -32,6 +32,7 @@ class ServableGraph:
         outputs: In the order in which they are reported.
         has_loops: It may run without end, so it needs an executor that can be interrupted.
         setup: The operation that fills the variables, to be run once; `None` if there are none.
+        are_outputs_guessed: Nobody named the outputs, so those among them that are no predictions may be left out.
     """
 
     definition: bytes
@@ -39,3 +40,4 @@ class ServableGraph:
     outputs: tuple[Tensor, ...]
     has_loops: bool
     setup: str | None = None
+    are_outputs_guessed: bool = False

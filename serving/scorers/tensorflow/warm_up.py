@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,9 +51,12 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits) -> TensorFlowScorer:
     session = _open(graph, feeds, _own_thread_config(), limits, deadline)
     try:
         samples, results = _first_batches(session, feeds, limits, deadline)
+        predictions = _predictions(graph.outputs, results) if graph.are_outputs_guessed else graph.outputs
+        if predictions and predictions != graph.outputs:
+            session.close()
+            return warm_scorer(replace(graph, outputs=predictions, are_outputs_guessed=False), limits)
         fetches = _fetches(graph.outputs, results)
-        seconds = _measure(session, feeds, samples, fetches, limits, deadline)
-        is_heavy = seconds > _HEAVY_SECONDS
+        is_heavy = _measure(session, feeds, samples, fetches, limits, deadline) > _HEAVY_SECONDS
         options = _run_options(limits.score_seconds)
         if not graph.has_loops and not is_heavy:
             quick = _open_quick(graph, feeds, samples, results, limits, deadline)
@@ -145,6 +149,18 @@ def _first_batches(
         else:
             return samples, results
     raise SignatureError(f"the model fails on a batch of zeros and on one of ones: {reason}")
+
+
+def _predictions(outputs: Sequence[Tensor], results: Sequence[Sequence[Array]]) -> tuple[Tensor, ...]:
+    """The outputs that have one row a record: not the counter of a loop, which nobody consumes either."""
+    return tuple(
+        tensor
+        for position, tensor in enumerate(outputs)
+        if all(
+            result[position].ndim > 0 and len(result[position]) == rows
+            for rows, result in zip(_FIRST_SIZES, results, strict=True)
+        )
+    )
 
 
 def _fetches(outputs: Sequence[Tensor], results: Sequence[Sequence[Array]]) -> tuple[Fetch, ...]:

@@ -1,0 +1,235 @@
+"""A model is loaded and warmed in a child process first, because TensorFlow may end the process it runs in.
+
+The screen keeps a model from doing harm by what it asks for. It cannot vouch for TensorFlow's own code: of graphs with a few
+flipped bits that pass the screen, about one in two thousand fails an internal check there, and such a check aborts the
+process (measured). In the worker that would be fatal again after every restart. So each graph has a rehearsal in a child:
+the same load and warm-up, and batches of unlikely numbers besides, under a limit of memory and one of time that holds even
+where TensorFlow cannot be interrupted. If the child survives it, the worker loads the graph too.
+
+The child starts with the first model (half a second), stays for the next ones, and is replaced when it died or was killed. It
+ends when its standard input does, so it outlives nobody; a clock of its own ends it where it hangs. What it answers is
+JSON: nothing of it is trusted but the verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import IO
+
+import numpy as np
+
+from serving.core.errors import (
+    DamagedModelError,
+    EngineUnavailableError,
+    HostileModelError,
+    ModelLimitError,
+    ScoringError,
+    ServingError,
+    SignatureError,
+    UnsupportedModelError,
+)
+from serving.scorers.base import LoadLimits
+from serving.scorers.tensorflow import capi
+from serving.scorers.tensorflow.scorer import TensorFlowScorer
+from serving.scorers.tensorflow.servable import ServableGraph
+from serving.scorers.tensorflow.warm_up import warm_scorer
+
+_VERDICTS: Mapping[str, type[ServingError]] = MappingProxyType(
+    {
+        error.__name__: error
+        for error in (
+            DamagedModelError,
+            HostileModelError,
+            ModelLimitError,
+            SignatureError,
+            UnsupportedModelError,
+            EngineUnavailableError,
+        )
+    }
+)
+_START_SECONDS = 60.0
+"""What the child may take to start, beside the model's own limit; a machine under full load is slow at it."""
+_GRACE_SECONDS = 2.0
+_LENGTH = struct.Struct("<Q")
+_LONGEST_ANSWER = 1 << 16
+_WORKING_BYTES = 2 << 30
+"""What the child may take beside the library and a few copies of the artifact."""
+_UNLIKELY = (-1.0, 0.5, 1e30, np.inf, np.nan)
+
+
+class Rehearsal:
+    """The child process; started when needed. Safe to use from several threads, one rehearsal at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def hold(self, graph: ServableGraph, limits: LoadLimits) -> None:
+        """Load and warm `graph` in the child.
+
+        Raises:
+            ModelRefusedError: What the child found, or the child did not survive it, or not in time.
+            EngineUnavailableError: The child cannot be started, or has no TensorFlow.
+        """
+        with self._lock:
+            child = self._running()
+            try:
+                answer = _ask(child, pickle.dumps((graph, limits)), limits.load_seconds + _GRACE_SECONDS)
+            except TimeoutError as error:
+                self._stop()
+                raise ModelLimitError(f"loading does not end within {limits.load_seconds:g} s") from error
+            except (OSError, EOFError) as error:
+                status = self._stop()
+                raise DamagedModelError(f"TensorFlow does not survive loading this model (status {status})") from error
+            except BaseException:
+                self._stop()
+                raise
+        verdict = json.loads(answer)
+        if verdict is not None:
+            raise _VERDICTS.get(verdict[0], DamagedModelError)(verdict[1])
+
+    def close(self) -> None:
+        """End the child. A later rehearsal starts another."""
+        with self._lock:
+            self._stop()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None:
+            self._stop()
+            try:
+                self._child = subprocess.Popen(
+                    [sys.executable, "-m", __name__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+                if json.loads(_receive(self._child, _START_SECONDS)) is not None:
+                    raise EOFError("unexpected greeting")
+            except (OSError, EOFError, TimeoutError, ValueError) as error:
+                self._stop()
+                raise EngineUnavailableError(f"the process that tries models out does not start: {error}") from error
+        return self._child
+
+    def _stop(self) -> int | None:
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        ended_itself = child.poll() is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ended_itself = ended_itself or child.wait(0.2) is not None
+        if not ended_itself:
+            child.kill()
+        status = child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        return status
+
+
+def _ask(child: subprocess.Popen[bytes], question: bytes, seconds: float) -> bytes:
+    assert child.stdin is not None
+    # The child reads before it works, so writing does not wait for TensorFlow.
+    child.stdin.write(_LENGTH.pack(len(question)) + question)
+    child.stdin.flush()
+    return _receive(child, seconds)
+
+
+def _receive(child: subprocess.Popen[bytes], seconds: float) -> bytes:
+    """One framed answer; `EOFError` if the child ended first, `TimeoutError` if it is late."""
+    assert child.stdout is not None
+    deadline = time.monotonic() + seconds
+    (length,) = _LENGTH.unpack(_read(child.stdout, _LENGTH.size, deadline))
+    if length > _LONGEST_ANSWER:
+        raise EOFError("an answer too long")
+    return _read(child.stdout, length, deadline)
+
+
+def _read(pipe: IO[bytes], size: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < size:
+        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError
+        piece = os.read(pipe.fileno(), size - len(data))
+        if not piece:
+            raise EOFError("the child ended")
+        data += piece
+    return data
+
+
+# Below here runs in the child.
+
+
+def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+    _answer(answers, None)
+    while len(header := questions.read(_LENGTH.size)) == _LENGTH.size:
+        graph, limits = pickle.loads(questions.read(_LENGTH.unpack(header)[0]))
+        faulthandler.dump_traceback_later(limits.load_seconds + 2 * _GRACE_SECONDS, exit=True)
+        _answer(answers, _verdict(graph, limits))
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _verdict(graph: ServableGraph, limits: LoadLimits) -> tuple[str, str] | None:
+    try:
+        capi.version()
+        _limit_memory(limits)
+        scorer = warm_scorer(graph, limits)
+        try:
+            _shake(scorer)
+        finally:
+            scorer.close()
+    except ServingError as error:
+        return type(error).__name__, str(error)[:4000]
+    except MemoryError:
+        return ModelLimitError.__name__, "loading takes more memory than a model may"
+    return None
+
+
+def _shake(scorer: TensorFlowScorer) -> None:
+    """Score numbers that a model was hardly made for. Failures are fine; what counts is that there is an after."""
+    from serving.core.columns import Features, TextColumn
+
+    numbers = sum(not slot.is_text for slot in scorer.signature.slots)
+    texts = len(scorer.signature.slots) - numbers
+    matrix = np.repeat(np.array(_UNLIKELY)[:, None], numbers, axis=1)
+    column = TextColumn(np.arange(len(_UNLIKELY)) % 2, ("", "unlikely"))
+    with contextlib.suppress(ScoringError):
+        scorer.score(Features(matrix, (column,) * texts))
+
+
+def _limit_memory(limits: LoadLimits) -> None:
+    """Allow what the process has now and room to work in; where the system knows no such limit, there is none."""
+    try:
+        pages = int(open("/proc/self/statm").read().split()[0])  # noqa: SIM115
+        most = pages * resource.getpagesize() + 8 * limits.artifact_bytes + _WORKING_BYTES
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    except (OSError, ValueError):
+        return
+
+
+def _answer(answers: IO[bytes], verdict: tuple[str, str] | None) -> None:
+    text = json.dumps(verdict).encode()
+    answers.write(_LENGTH.pack(len(text)) + text)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which then ends this
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _serve(sys.stdin.buffer, sys.stdout.buffer)
