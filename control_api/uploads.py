@@ -163,7 +163,7 @@ class _BoundedBody:
         if declared.isdecimal() and int(declared) > self._limit:
             if "expect" not in self._request.headers:
                 await self._drain()
-            _refuse_size(f"about {declared} bytes", self._inline_bytes)
+            _refuse_size(f"about {int(declared)} bytes (the whole request)", self._inline_bytes)
 
     async def _bounded_receive(self) -> Message:
         message = await self._receive()

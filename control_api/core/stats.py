@@ -22,8 +22,8 @@ from model_store.core.stats import Series
 from model_store.core.versions import ModelVersion
 from model_store.stats_store import WorkerStatistics
 
-STALE_MS: Final = 15_000
-"""A live worker that has written nothing for so long has a part missing from the answer."""
+STALE_MS: Final = 45_000
+"""A live worker that has written nothing for so long has a part missing from the answer; an idle one writes each 30 s."""
 
 Wanted = Callable[[Series], bool]
 

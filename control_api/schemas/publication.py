@@ -8,9 +8,10 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from control_api.schemas.shape import ControlOffset, Shape, VersionText
-from model_store.core.descriptor import BUILT_IN_TYPES, NAME_PATTERN
+from model_store.core.descriptor import BUILT_IN_TYPES, NAME_PATTERN, TENSORFLOW, TENSORFLOWSAVED
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN.pattern}$", max_length=128)]
+_ALSO_CALLED = {"SAVEDMODEL": TENSORFLOWSAVED, "TENSORFLOWSAVEDMODEL": TENSORFLOWSAVED, "FROZENGRAPH": TENSORFLOW}
 _TEXT = Annotated[str, StringConstraints(max_length=4096)]
 _SHORT = Annotated[str, StringConstraints(max_length=256)]
 
@@ -75,9 +76,11 @@ class PublicationFields(BaseModel):
     @field_validator("type")
     @classmethod
     def _built_in_in_capitals(cls, value: str | None) -> str | None:
-        if value is not None and re.sub("[-_]", "", value.upper()) in BUILT_IN_TYPES:
-            return re.sub("[-_]", "", value.upper())
-        return value
+        if value is None:
+            return None
+        plain = re.sub("[-_]", "", value.upper())
+        plain = _ALSO_CALLED.get(plain, plain)
+        return plain if plain in BUILT_IN_TYPES else value
 
     @model_validator(mode="after")
     def _type_with_source(self) -> Self:

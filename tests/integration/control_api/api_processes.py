@@ -1,0 +1,230 @@
+"""Real replicas of the control API, and workers that only talk: they join their group and report, but score nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from confluent_kafka import Consumer, Producer
+
+from model_store.core.control_records import (
+    ModelReport,
+    ModelState,
+    PartitionOffset,
+    StreamDeclared,
+    WorkerStarted,
+)
+from model_store.core.signature import FeatureSlot, Signature, TensorSpec
+from model_store.core.wire import EncodedRecord, encode_model_report, encode_worker_started
+
+PMML = b'<?xml version="1.0"?><PMML version="4.4" xmlns="http://www.dmg.org/PMML-4_4"><Header/></PMML>'
+SIGNATURE = Signature(
+    (TensorSpec("alcohol", "float64"),), (TensorSpec("quality", "float64"),), (FeatureSlot("alcohol"),)
+)
+
+
+def eventually(probe: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true answer of `probe`; fails with the last one otherwise."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"still {found!r} after {seconds} s"
+        time.sleep(0.05)
+
+
+class Replica:
+    """`python -m control_api`, from its start to its last word."""
+
+    def __init__(self, folder: Path, kafka: str, control_topic: str, **settings: Any) -> None:
+        config = folder / f"api-{uuid.uuid4().hex[:6]}.yaml"
+        config.write_text(
+            json.dumps({"kafka": {"bootstrap": kafka}, "control_topic": {"name": control_topic}, "port": 0, **settings})
+        )
+        self._lines: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "control_api", "--config", str(config)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "CONTROL_API_LOG_LEVEL": "info"},
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        self.url: str = eventually(self._listening, 40)
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+        eventually(lambda: self.client.get("/readyz").status_code == 200)
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                self._lines.append(json.loads(line))
+            except ValueError:
+                self._lines.append({"event": line})
+
+    def _listening(self) -> str | None:
+        assert self.process.poll() is None, self._lines
+        return next((line["url"] for line in self._lines if line["event"] == "api.listening"), None)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Log lines of this event so far."""
+        return [line for line in list(self._lines) if line["event"] == event]
+
+    def publish(self, name: str = "tree", data: bytes = PMML, headers: Any = None, **fields: Any) -> httpx.Response:
+        """Publish a file."""
+        return self.client.post(
+            f"/api/v1/registered-models/{name}/versions",
+            data={"data_type": "wine", **fields},
+            files={"file": ("model.bin", data)},
+            headers=headers or {},
+        )
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The JSON of a read that must succeed."""
+        response = self.client.get(path, params=params)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(30)
+        self._reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
+
+
+class TalkingWorker:
+    """A member of a consumer group that says on the control log what a real worker would."""
+
+    def __init__(self, kafka: str, control_topic: str, data_topic: str, group: str, worker: str = "w1") -> None:
+        self.worker = worker
+        self.epoch = uuid.uuid4().hex
+        self._kafka = kafka
+        self._control_topic = control_topic
+        self._data_topic = data_topic
+        self._group = group
+        self._producer = Producer({"bootstrap.servers": kafka, "acks": "all", "linger.ms": 0})
+        self._quit = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, result_topic: str = "", dead_letter_topic: str = "", result_format: str = "protobuf") -> int:
+        """Introduce itself and join; returns the offset of the introduction."""
+        stream = StreamDeclared("wine", self._data_topic, result_topic, result_format, dead_letter_topic)
+        started = WorkerStarted(
+            self.worker, self.epoch, "host-1", 4711, "broadcast", self._group, (stream,), "", 1_772_366_400_123, "0.1.0"
+        )
+        offset = self._send(encode_worker_started(started))
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+        self._thread.start()
+        return offset
+
+    def report(
+        self,
+        control_offset: int,
+        version: int,
+        state: ModelState = ModelState.LIVE,
+        reason: str = "",
+        model: str = "tree",
+        data_type: str = "wine",
+    ) -> int:
+        """Say what became of a descriptor; returns the offset of the report."""
+        report = ModelReport(
+            self.worker, self.epoch, control_offset, model, version, data_type, state, reason,
+            "damaged" if state is ModelState.REFUSED else "", (PartitionOffset(self._data_topic, 0, 100),),
+            1_772_366_400_500, 12.5, 0.25, SIGNATURE if state is ModelState.LIVE else None, b"\x01" * 32, "pmml4s", 94,
+        )  # fmt: skip
+        return self._send(encode_model_report(report))
+
+    def stop(self) -> None:
+        """Leave the group."""
+        self._quit.set()
+        if self._thread is not None:
+            self._thread.join(15)
+
+    def _send(self, record: EncodedRecord) -> int:
+        offsets: list[int] = []
+        self._producer.produce(
+            self._control_topic,
+            record.value,
+            record.key,
+            headers=record.headers,
+            on_delivery=lambda error, message: offsets.append(-1 if error else message.offset()),
+        )
+        self._producer.flush(15)
+        assert offsets, "the control log took nothing"
+        assert offsets[0] >= 0
+        return offsets[0]
+
+    def _poll(self) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._kafka,
+                "group.id": self._group,
+                "client.id": self.worker,
+                "auto.offset.reset": "earliest",
+                "session.timeout.ms": 6000,
+            }
+        )
+        consumer.subscribe([self._data_topic])
+        while not self._quit.is_set():
+            consumer.poll(0.1)
+        consumer.close()
+
+
+class EventReader:
+    """Server-sent events of one response, read on a thread."""
+
+    def __init__(self, url: str, path: str, last_event_id: str | None = None, **params: Any) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.has_ended = threading.Event()
+        self._quit = False
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(30))
+        self._context = self._client.stream("GET", path, headers=headers, params=params)
+        self.response = self._context.__enter__()
+        assert self.response.status_code == 200, self.response.read()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def wait(self, count: int, seconds: float = 20.0) -> list[dict[str, Any]]:
+        """At least so many events."""
+        eventually(lambda: len(self.events) >= count, seconds)
+        return list(self.events)
+
+    def close(self) -> None:
+        """Leave."""
+        self._quit = True
+        self._client.close()
+        self._thread.join(5)
+
+    def _read(self) -> None:
+        event: dict[str, Any] = {}
+        try:
+            for line in self.response.iter_lines():
+                if not line and "data" in event:
+                    event["data"] = json.loads(event["data"])
+                    self.events.append(event)
+                    event = {}
+                elif ": " in line:
+                    name, _, value = line.partition(": ")
+                    event[name] = value
+        except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError):
+            assert self._quit, "the stream broke"
+        finally:
+            self.has_ended.set()
