@@ -9,7 +9,7 @@ How a transaction can end, and what then:
 
     committed                        go on
     refused, an abort is asked for   abort; all lanes are read again from their committed offsets (`recover`)
-    time is up, outcome unknown      the broker is away or slow. A new producer under the same transactional id makes the
+    time is up, or the call hangs    the broker is away or slow; the outcome is not known. A new producer under the same transactional id makes the
                                      coordinator finish the old transaction, whichever way it was going; the committed
                                      offsets tell which. Looks the same when the coordinator timed the transaction out.
     fenced, and nothing was away     another process runs under our name and is newer: this one ends.
@@ -26,6 +26,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from serving.feed.bounded import CallHungError, call_within
 from serving.feed.delivery import Counts, Lanes
 from serving.feed.errors import ConsumerFailedError, OutputRefusedError
 from serving.feed.lanes import Ticket
@@ -51,6 +52,9 @@ _HOPELESS = frozenset(
 """Failed deliveries that would fail again: aborting and reading again would go on for ever."""
 
 _START_SECONDS = 120.0
+
+_GRACE_SECONDS = 2.0
+"""A call that takes this much longer than the time-out it was given will not come back."""
 
 
 class ExactlyOnce:
@@ -78,7 +82,7 @@ class ExactlyOnce:
         self._fail = fail
         self._limit = transaction_seconds
         self._is_open = False
-        self._broken: KafkaException | str | None = None
+        self._broken: KafkaException | CallHungError | str | None = None
         self._was_away = False
 
     @property
@@ -93,7 +97,7 @@ class ExactlyOnce:
 
     def start(self) -> None:
         """See `Commitment`. Ends what a predecessor under the same name left open."""
-        self._retry(_START_SECONDS, "init_transactions", 10)
+        self._retry(_START_SECONDS, "init_transactions", 10.0)
 
     def begin(self, ticket: Ticket, count: int) -> Report:
         """See `Commitment`."""
@@ -121,22 +125,24 @@ class ExactlyOnce:
         if broken is None:
             return False
         try:
+            if isinstance(broken, CallHungError):
+                raise broken
             if isinstance(broken, KafkaException) and not error_of(broken).txn_requires_abort():
                 raise broken
-            self._retry(self._limit, "abort_transaction", 5)
-        except KafkaException as exception:
+            self._retry(self._limit, "abort_transaction", 5.0)
+        except (KafkaException, CallHungError) as exception:
             if not self._was_away:
-                raise ConsumerFailedError(f"the transaction cannot go on: {error_of(exception)}") from exception
-            log.warning("producer.renewed", error=error_of(exception).str())
+                raise ConsumerFailedError(f"the transaction cannot go on: {exception}") from exception
+            log.warning("producer.renewed", error=str(exception))
             self._writer.renew()
-            self._retry(_START_SECONDS, "init_transactions", 10)
+            self._retry(_START_SECONDS, "init_transactions", 10.0)
         self._is_open = self._was_away = False
         return True
 
     def abandon(self) -> None:
         """See `Commitment`."""
         if self._is_open:
-            self._writer.producer.abort_transaction(5)
+            call_within(5 + _GRACE_SECONDS, self._writer.producer.abort_transaction, 5.0)
 
     def _commit(self, limit: float) -> None:
         if not self._is_open or self._broken is not None:
@@ -158,7 +164,7 @@ class ExactlyOnce:
                 self._retry(left, "send_offsets_to_transaction", entries, member, min(5.0, left))
             left = _left(end)
             self._retry(left, "commit_transaction", min(5.0, left))
-        except KafkaException as exception:
+        except (KafkaException, CallHungError) as exception:
             self._break(exception)
             return
         self._is_open = self._was_away = False
@@ -166,32 +172,37 @@ class ExactlyOnce:
         for lane, offset in offsets.items():
             lane.committed = offset
 
-    def _break(self, why: KafkaException | str) -> None:
+    def _break(self, why: KafkaException | CallHungError | str) -> None:
         """The transaction will not be committed by us; results that are still to come are dropped at once."""
-        if self._broken is None:
-            self._broken = why
+        if self._broken is not None:
+            return
+        self._broken = why
         self._counts.aborts += 1
-        log.info("transaction.broken", reason=str(error_of(why) if isinstance(why, KafkaException) else why))
+        log.info("transaction.broken", reason=str(why))
         for lane in self._lanes.values():
             if lane.is_open:  # else nothing of it was handed out, and what is known of its start still holds
                 lane.end()
 
-    def _retry(self, limit: float, call: str, *args: Any) -> None:
-        """Only what the client calls retriable; `_was_away` remembers that the broker or its coordinator was."""
+    def _retry(self, limit: float, name: str, *args: Any) -> None:
+        """Only what the client calls retriable; `_was_away` remembers that the broker or its coordinator was.
+
+        The last argument is the call's own time-out, in seconds.
+        """
+        producer = self._writer.producer
+
+        def call() -> None:
+            call_within(args[-1] + _GRACE_SECONDS, getattr(producer, name), *args)
 
         def note(_error: Any) -> None:
             self._was_away = True
 
         try:
-            retry(
-                limit,
-                getattr(self._writer.producer, call),
-                *args,
-                may_retry=lambda error: error.retriable(),
-                on_retry=note,
-            )
+            retry(limit, call, may_retry=lambda error: error.retriable(), on_retry=note)
         except KafkaException as exception:
             self._was_away |= error_of(exception).retriable()
+            raise
+        except CallHungError:
+            self._was_away = True
             raise
 
     def _delivered(self, error: Any, record: Any) -> None:

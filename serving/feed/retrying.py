@@ -71,6 +71,6 @@ def retry(
                 raise
             if on_retry is not None:
                 on_retry(error)
-            log.info("call.retried", call=getattr(call, "__name__", ""), error=error.str())
+            log.info("call.retried", error=error.str())
             time.sleep(min(pause, max(0.0, end - time.monotonic())))
             pause = min(pause * 2, 0.5)

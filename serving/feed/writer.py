@@ -100,7 +100,7 @@ class Writer:
         """Start over with a new producer; what the old one still holds is given up."""
         with self._polling:
             old, self.producer = self.producer, Producer(self._properties)
-            old.purge()
+            old.purge(blocking=False)
 
     def _send_batch(self, output: Output, report: Report) -> None:
         values = output.values

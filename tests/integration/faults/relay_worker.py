@@ -1,6 +1,7 @@
 """A worker that relays records through the real feed, for fault tests: `python relay_worker.py '{"bootstrap": ...}'`.
 
-Writes `value|worker` of every record, with its key, to the output topic. Its events go to stderr, one JSON object a line.
+Writes `partition:offset|worker` for every record, with its key, to the output topic.
+Its events go to stderr, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ async def relay(batch: ColumnBatch) -> None:
         if settings.get("plain"):
             batch.done(Output(settings["output"], batch.keys, batch.values))
         else:
-            batch.done(Output(settings["output"], batch.keys, [(value or b"") + suffix for value in batch.values]))
+            results = [b"%d:%d%s" % (batch.partition, offset, suffix) for offset in batch.offsets]
+            batch.done(Output(settings["output"], batch.keys, results))
 
 
 @app.agent(channel, concurrency=1)
