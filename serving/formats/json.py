@@ -120,7 +120,8 @@ class JsonFormat:
             except msgspec.ValidationError as error:
                 bad.append(_mismatch(row, str(error)))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                bad.append(Rejected(row, "decode", f"the value is not JSON: {error}"))
+                why = str(error).removeprefix("JSON is malformed: ")
+                bad.append(Rejected(row, "decode", f"the value is not JSON: {why}"))
             except RecursionError:
                 bad.append(Rejected(row, "decode", "the value is JSON nested too deeply to be read"))
             except _WrongLengthError as error:
