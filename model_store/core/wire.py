@@ -320,7 +320,15 @@ def _other(dialect: Dialect) -> Dialect:
 
 
 def _golden_row(row: descriptor_pb2.GoldenRow) -> GoldenRow:
-    return GoldenRow(Map(row.inputs), Map(row.texts), Map(row.outputs), Map(row.labels), row.tolerance, _unknown(row))
+    # dict() first: the message's mappings iterate over keys alone, which `Map` would take for pairs.
+    return GoldenRow(
+        Map(dict(row.inputs)),
+        Map(dict(row.texts)),
+        Map(dict(row.outputs)),
+        Map(dict(row.labels)),
+        row.tolerance,
+        _unknown(row),
+    )
 
 
 def _preprocessing(message: descriptor_pb2.ModelDescriptor) -> Preprocessing | None:

@@ -1,0 +1,142 @@
+import time
+
+from model_store.core.catalogue import EMPTY, REJECTED_KEPT, REQUESTS_KEPT, Catalogue, LogEntry, fold, fold_all
+from model_store.core.control_records import (
+    Announced,
+    ControlRecord,
+    Invalid,
+    ModelReport,
+    ModelState,
+    Unknown,
+    WorkerStarted,
+)
+from model_store.core.descriptor import Descriptor
+from model_store.core.versions import ROUTE_HISTORY
+
+
+def announced(name: str = "tree", data_type: str = "wine", request_id: str = "") -> Announced:
+    return Announced(Descriptor(name, data_type, "PMML", location="/m", request_id=request_id))
+
+
+def report(offset: int, state: ModelState, data_type: str = "wine", epoch: str = "e1") -> ModelReport:
+    return ModelReport("w1", epoch, offset, "tree", 1, data_type, state)
+
+
+def folded(*records: ControlRecord) -> Catalogue:
+    return fold_all(EMPTY, [LogEntry(offset, 1_000 + offset, record) for offset, record in enumerate(records)])
+
+
+def loaded(*records: ControlRecord) -> dict[str, int]:
+    worker = folded(*records).workers.get("w1")
+    assert worker is not None
+    return {data_type: reported.report.control_offset for data_type, reported in worker.loaded.items()}
+
+
+def test_an_announcement_becomes_a_version_and_turns_its_route() -> None:
+    catalogue = folded(announced(), announced("forest"), announced())
+
+    current = catalogue.routes["wine"].current
+    assert (current.model, current.version, current.control_offset, current.published_at_ms) == ("tree", 2, 2, 1_002)
+    assert [version.model for version in catalogue.candidates("wine")] == ["tree", "forest", "tree"]
+    assert catalogue.models["tree"].created_at_ms == 1_000
+    assert catalogue.models["tree"].latest_version == current
+
+
+def test_a_model_serves_several_data_types_with_one_count_of_versions() -> None:
+    catalogue = folded(announced("tree", "red"), announced("tree", "white"))
+
+    assert catalogue.routes["red"].current.version == 1
+    assert catalogue.routes["white"].current.version == 2
+
+
+def test_an_unknown_data_type_has_no_candidates() -> None:
+    assert EMPTY.candidates("wine") == ()
+
+
+def test_a_route_remembers_a_bounded_stack() -> None:
+    catalogue = folded(*[announced() for _ in range(ROUTE_HISTORY + 20)])
+
+    assert len(catalogue.candidates("wine")) == ROUTE_HISTORY
+    assert catalogue.models["tree"].latest == ROUTE_HISTORY + 20
+
+
+def test_an_invalid_announcement_is_kept_with_its_reason_and_changes_nothing_else() -> None:
+    catalogue = folded(announced(), Invalid("no name", data_type="wine"), announced())
+
+    rejected = catalogue.rejected.get(1)
+    assert rejected is not None
+    assert (rejected.reason, rejected.data_type, rejected.at_ms) == ("no name", "wine", 1_001)
+    assert catalogue.models["tree"].latest == 2
+
+
+def test_only_the_newest_rejections_are_kept() -> None:
+    catalogue = folded(*[Invalid(str(number)) for number in range(REJECTED_KEPT + 5)])
+
+    assert len(catalogue.rejected) == REJECTED_KEPT
+    assert next(catalogue.rejected.newest_first())[1].reason == str(REJECTED_KEPT + 4)
+
+
+def test_a_retried_request_is_recognised_for_a_bounded_time() -> None:
+    first = folded(announced(request_id="r"), announced(request_id="r"))
+    assert first.models["tree"].latest == 1
+    assert first.announcement_of(1) == 0
+
+    others = [announced(request_id=f"r{number}") for number in range(REQUESTS_KEPT)]
+    later = folded(announced(request_id="r"), *others, announced(request_id="r"))
+    assert later.models["tree"].latest == REQUESTS_KEPT + 2
+
+
+def test_unknown_records_are_counted_by_type() -> None:
+    catalogue = folded(Unknown("claim"), Unknown("claim"), Unknown("other"))
+
+    assert (catalogue.unknown.get("claim"), catalogue.unknown.get("other")) == (2, 1)
+
+
+def test_a_worker_has_loaded_what_it_reported_live_until_it_is_replaced_or_retired() -> None:
+    start = (WorkerStarted("w1", "e1"), announced(), report(1, ModelState.LIVE), announced())
+
+    assert loaded(*start) == {"wine": 1}
+    assert loaded(*start, report(3, ModelState.REFUSED)) == {"wine": 1}
+    assert loaded(*start, report(3, ModelState.RETRYING)) == {"wine": 1}
+    assert loaded(*start, report(3, ModelState.LIVE)) == {"wine": 3}
+    assert loaded(*start, report(3, ModelState.LIVE), report(1, ModelState.RETIRED)) == {"wine": 3}
+    assert loaded(*start, report(1, ModelState.RETIRED)) == {}
+    assert loaded(*start, report(3, ModelState.ELSEWHERE)) == {}
+
+
+def test_a_worker_that_starts_anew_has_loaded_nothing() -> None:
+    assert loaded(WorkerStarted("w1", "e1"), report(0, ModelState.LIVE), WorkerStarted("w1", "e2")) == {}
+
+
+def test_a_repeated_start_record_of_the_same_epoch_keeps_what_is_loaded() -> None:
+    assert loaded(WorkerStarted("w1", "e1"), report(0, ModelState.LIVE), WorkerStarted("w1", "e1")) == {"wine": 0}
+
+
+def test_a_report_of_an_earlier_start_is_only_counted() -> None:
+    catalogue = folded(WorkerStarted("w1", "e1"), WorkerStarted("w1", "e2"), report(0, ModelState.LIVE, epoch="e1"))
+
+    worker = catalogue.workers.get("w1")
+    assert worker is not None
+    assert (len(worker.loaded), len(worker.reports), catalogue.stale_reports) == (0, 0, 1)
+
+
+def test_a_report_of_a_worker_that_was_never_announced_makes_it_known() -> None:
+    worker = folded(report(0, ModelState.LIVE)).workers.get("w1")
+
+    assert worker is not None
+    assert (worker.started, worker.epoch, list(worker.loaded)) == (None, "e1", ["wine"])
+
+
+def test_folding_costs_the_same_per_record_however_long_the_log_is() -> None:
+    records = [announced(f"m{number % 500}", f"d{number % 50}", f"r{number}") for number in range(10_000)]
+    entries = [LogEntry(offset, 0, record) for offset, record in enumerate(records)]
+    seconds: list[float] = []
+    catalogue = EMPTY
+    for start in range(0, len(entries), 1_000):
+        begin = time.process_time()
+        for entry in entries[start : start + 1_000]:
+            catalogue = fold(catalogue, entry)
+        seconds.append(time.process_time() - begin)
+
+    # A fold whose step copied the catalogue would take nineteen times as long in the last part as in the first.
+    assert min(seconds[-3:]) < 5 * max(seconds[:3])
