@@ -167,11 +167,12 @@ def _print_status(console: Console, data: Path, found: Found) -> None:
         case Situation.UP:
             console.print(f"The stack in {data} is up.", highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("service", "state", "since", "restarts", "pid", "address", "log"):
+    for heading in ("service", "state", "since", "restarts", "pid", "address"):
         table.add_column(heading, overflow="fold")
     for service in found.state.services if found.state else ():
         table.add_row(*_row(service, found.situation))
     console.print(table)
+    console.print(f"logs: {data / 'logs'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _row(service: ServiceStatus, situation: Situation) -> tuple[str, ...]:
@@ -184,7 +185,6 @@ def _row(service: ServiceStatus, situation: Situation) -> tuple[str, ...]:
         str(service.restarts),
         str(service.identity.pid) if service.identity else "",
         service.address,
-        service.log,
     )
 
 

@@ -23,7 +23,7 @@ from sluice.stack.errors import ForeignError, NotReadyError, StackError
 from sluice.stack.java import JAVA, java_options, start_up_cache
 from sluice.stack.ports import LOOPBACK, accepts_connections, holder_of
 
-_START_TIMEOUT_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 180.0
 _STOP_GRACE_SECONDS = 20.0
 _PROBE_SECONDS = 0.05
 _METADATA_TIMEOUT_SECONDS = 2.0
@@ -50,8 +50,8 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 """
 
 _LOGGING = """\

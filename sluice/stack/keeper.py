@@ -26,7 +26,7 @@ from sluice.stack.state import ServiceState, ServiceStatus
 
 T = TypeVar("T")
 
-_PROBE_SECONDS = 0.05
+_PROBE_SECONDS = 0.1
 _DEATHS_ENDURED_AT_FIRST = 3
 
 

@@ -31,7 +31,7 @@ from sluice.stack.state import (
 DEFAULT_FOLDER = Path(".sluice")
 
 _POLL_SECONDS = 0.1
-_START_TIMEOUT_SECONDS = 300.0
+_START_TIMEOUT_SECONDS = 600.0
 _STOP_TIMEOUT_SECONDS = 90.0
 
 

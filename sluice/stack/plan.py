@@ -21,8 +21,6 @@ from sluice.stack.ports import LOOPBACK, free_port, holder_of, is_free
 from sluice.stack.services import HttpReady, Service
 from sluice.stack.state import StackState
 
-_WORKER_START_SECONDS = 120.0
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -208,7 +206,9 @@ def _api_service(wanted: Wanted, state: StackState) -> Service:
         command=(sys.executable, "-m", "control_api", "--config", str(wanted.folder / "api.yaml")),
         address=state.api_url,
         folder=wanted.folder,
-        is_ready=HttpReady(f"{state.api_url}/readyz", state.ports["api"]),
+        # The data folder has folders that are named like packages.
+        environment={"PYTHONSAFEPATH": "1"},
+        is_ready=HttpReady(state.ports["api"]),
     )
 
 
@@ -224,7 +224,6 @@ def _worker_service(wanted: Wanted, state: StackState, addresses: settings_files
         address=f"http://{LOOPBACK}:{port}",
         # Modules and files that the settings name are looked for beside them.
         folder=Path(state.worker_settings).parent,
-        is_ready=HttpReady(f"http://{LOOPBACK}:{port}/readyz", port),
-        start_timeout_seconds=_WORKER_START_SECONDS,
+        is_ready=HttpReady(port),
         stop_grace_seconds=30.0,
     )

