@@ -1,0 +1,69 @@
+"""Workers that are killed, stopped, frozen, added and removed under load: nothing is lost, and repeats are bounded.
+
+The runs are independent (topics, group and workers of their own), so a few go side by side on one broker; each test waits
+for its run. Repeats at least once are bounded by time, not by number, since a worker that catches up does in a tenth of a
+second what takes seconds as it comes: a result may be repeated only if it was written within `REPEAT_SECONDS` before its
+writer was disturbed. That is the commit interval of 0.1 s and what an acknowledgement and a commit take on a busy machine.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scenarios
+from fault_harness import COMMIT_SECONDS, Account, Stage, new_task
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(280)]
+
+RATE = 400.0
+SIDE_BY_SIDE = 4
+REPEAT_SECONDS = COMMIT_SECONDS + 1.0
+
+SCENARIOS: dict[str, Callable[[Stage], Account]] = {
+    "kill": lambda stage: scenarios.kill_repeatedly(stage, RATE, kills=3, gap_seconds=(1.0, 7.0)),
+    "zombie": lambda stage: scenarios.stop_and_continue(stage, RATE),
+    "static": lambda stage: scenarios.restart_static_member(stage, RATE),
+    "join": lambda stage: scenarios.join(stage, RATE),
+    "leave": lambda stage: scenarios.leave(stage, RATE),
+    "leave with overlap": lambda stage: scenarios.leave(stage, RATE, overlap=3, delay=0.02),
+}
+
+Runs = dict[tuple[str, str], Future[Account]]
+
+
+@pytest.fixture(scope="module")
+def runs(kafka: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Runs]:
+    folder: Path = tmp_path_factory.mktemp("faults")
+    wanted = {
+        tuple(item.callspec.params[name] for name in ("scenario", "delivery"))
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    }
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        yield {
+            (scenario, delivery): pool.submit(_run, scenario, kafka.bootstrap, delivery, folder)
+            for scenario in SCENARIOS
+            for delivery in ("at_least_once", "exactly_once")
+            if (scenario, delivery) in wanted
+        }
+        pool.shutdown(cancel_futures=True)
+
+
+def _run(scenario: str, bootstrap: str, delivery: str, folder: Path) -> Account:
+    return SCENARIOS[scenario](Stage(new_task(bootstrap, delivery, folder)))
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_nothing_is_lost_and_what_is_repeated_is_bounded(scenario: str, delivery: str, runs: Runs) -> None:
+    account = runs[scenario, delivery].result()
+
+    assert account.sent > RATE
+    assert account.lost == 0, account
+    if delivery == "exactly_once":
+        assert account.duplicated == 0, account
+    else:
+        assert account.repeated_seconds <= REPEAT_SECONDS, account
+    assert set(account.exits) <= {0}, account
