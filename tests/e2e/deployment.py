@@ -1,0 +1,285 @@
+"""Whole workers as processes, on a real broker: what the end-to-end tests drive and look at."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import yaml
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from modelserving.v1.control_pb2 import ModelReport, WorkerStarted
+from modelserving.v1.descriptor_pb2 import ModelDescriptor
+from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+
+from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, MESSAGE, Wines, make_wines
+
+REPOSITORY = Path(__file__).parents[2]
+GRAPH = ARTIFACTS / "wine_frozen.pb"
+SAVED = ARTIFACTS / "wine_saved_model.zip"
+LINEAR = ARTIFACTS / "wine_linear.pmml"
+TREE = ARTIFACTS / "wine_tree_regression.pmml"
+TYPES = {".pb": ModelDescriptor.TENSORFLOW, ".zip": ModelDescriptor.TENSORFLOWSAVED, ".pmml": ModelDescriptor.PMML}
+
+
+def wine_record() -> type:
+    """The demo's record class."""
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTOR_SET.read_bytes()).file:
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(MESSAGE))
+
+
+def wine_values(data_type: str = "wine", wines: Wines | None = None) -> list[bytes]:
+    """One record a bottle of the demo's set."""
+    record = wine_record()
+    rows = (wines or make_wines()).matrix
+    return [
+        record(**dict(zip(FEATURES, row.tolist(), strict=True)), data_type=data_type).SerializeToString() for row in rows
+    ]
+
+
+def until(condition: Callable[[], object], seconds: float, what: str) -> object:
+    """Wait for something to become true, looking often; fail with `what` if it does not."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"after {seconds:g} s still not: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass
+class WorkerProcess:
+    """One `python -m serving`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, f"the worker ended:\n{self.tail()}"
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics", timeout=5).text
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3_000:]
+
+
+@dataclass
+class Deployment:
+    """Topics of one test, and the workers on them."""
+
+    bootstrap: str
+    folder: Path
+    free_port: Callable[[], int]
+    partitions: int
+    source: str
+    results: str
+    dead_letters: str
+    control: str
+    group: str = field(default_factory=lambda: f"group-{uuid.uuid4().hex[:8]}")
+    settings: dict[str, object] = field(default_factory=dict)
+    stream: dict[str, object] = field(default_factory=dict)
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "message.max.bytes": 20 << 20}
+        )
+
+    # ---------------------------------------------------------------- workers
+
+    def write_settings(self) -> Path:
+        stream = {
+            "name": "wine",
+            "topic": self.source,
+            "start": "earliest",
+            "format": {"type": "protobuf", "message": MESSAGE, "descriptor_set": str(DESCRIPTOR_SET)},
+            "route": {"field": "data_type"},
+            "results": {"topic": self.results},
+            **self.stream,
+        }
+        settings = {
+            "kafka": {"bootstrap": self.bootstrap},
+            "group": self.group,
+            "control_topic": {"name": self.control},
+            "dead_letter_topic": self.dead_letters,
+            "artifacts": {"cache_dir": str(self.folder / "cache")},
+            "streams": [stream],
+            **self.settings,
+        }
+        path = self.folder / "worker.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+    def start_worker(self, *, wait: bool = True, worker_id: str | None = None, **environment: str) -> WorkerProcess:
+        port = self.free_port()
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        own = {"SERVING_METRICS__PORT": str(port), "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+        if worker_id is not None:
+            own["SERVING_WORKER_ID"] = worker_id
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "serving", "--config", str(self.write_settings())],
+                env={**os.environ, **own},
+                cwd=REPOSITORY,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        worker = WorkerProcess(process, f"http://127.0.0.1:{port}", log)
+        self.workers.append(worker)
+        if wait:
+            until(worker.is_ready, 60, f"the worker is ready; its log ends:\n{worker.tail()}")
+        return worker
+
+    def stop_all(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGCONT)
+                worker.process.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            try:
+                worker.process.wait(20)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+    # ---------------------------------------------------------------- writing
+
+    def publish(self, model: Path | bytes, *, data_type: str = "wine", name: str = "wine", **fields: object) -> int:
+        """Announce a model as any publisher does; returns its offset on the control log."""
+        if isinstance(model, Path):
+            fields = {"modeltype": TYPES[model.suffix], "data": model.read_bytes(), **fields}
+        else:
+            fields = {"data": model, **fields}
+        return self.send_control(ModelDescriptor(name=name, data_type=data_type, **fields).SerializeToString(), data_type)
+
+    def send_control(self, value: bytes, key: str = "wine") -> int:
+        placed: list[int] = []
+        self._producer.produce(self.control, value, key.encode(), on_delivery=lambda error, record: placed.append(record.offset()))
+        assert self._producer.flush(30) == 0
+        return placed[0]
+
+    def send(self, values: Sequence[bytes | None], **record: object) -> None:
+        """Records, spread over the partitions, keyed by their number."""
+        for i, value in enumerate(values):
+            fields = {"key": f"k{i}".encode(), "partition": i % self.partitions, **record}
+            while True:
+                try:
+                    self._producer.produce(self.source, value, **fields)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        assert self._producer.flush(60) == 0
+
+    # ---------------------------------------------------------------- reading
+
+    def read(self, topic: str, count: int, seconds: float = 60.0, partitions: int | None = None) -> list:
+        """Records of a topic from its start, as soon as there are `count`; fails if they do not come."""
+        found: list = []
+        consumer = self._reader(topic, partitions or self.partitions)
+        deadline = time.monotonic() + seconds
+        try:
+            while len(found) < count:
+                assert time.monotonic() < deadline, f"{len(found)} of {count} records in {topic} after {seconds:g} s"
+                found += [record for record in consumer.consume(5_000, 0.1) if record.error() is None]
+        finally:
+            consumer.close()
+        return found
+
+    def read_results(self, count: int, seconds: float = 60.0) -> list[ScoreResult]:
+        return [ScoreResult.FromString(record.value()) for record in self.read(self.results, count, seconds)]
+
+    def read_dead_letters(self, count: int, seconds: float = 60.0) -> list[DeadLetter]:
+        records = self.read(self.dead_letters, count, seconds, partitions=1)
+        return [DeadLetter.FromString(record.value()) for record in records]
+
+    def reports(self) -> list[ModelReport]:
+        """What workers said of models, so far."""
+        return [ModelReport.FromString(record.value()) for record in self._control("model-report")]
+
+    def starts(self) -> list[WorkerStarted]:
+        return [WorkerStarted.FromString(record.value()) for record in self._control("worker-started")]
+
+    def wait_for_report(self, control_offset: int, state: int, seconds: float = 60.0, workers: int = 1) -> list[ModelReport]:
+        """The reports of so many workers about one descriptor, in one state."""
+
+        def found() -> list[ModelReport]:
+            rows = [row for row in self.reports() if row.control_offset == control_offset and row.state == state]
+            return rows if len({row.worker for row in rows}) >= workers else []
+
+        return until(found, seconds, f"report {ModelReport.State.Name(state)} about {control_offset}: {self.reports()}")
+
+    def end_offsets(self, topic: str, partitions: int | None = None) -> list[int]:
+        consumer = self._reader(topic, partitions or self.partitions)
+        try:
+            count = partitions or self.partitions
+            return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in range(count)]
+        finally:
+            consumer.close()
+
+    def _control(self, kind: str) -> list:
+        consumer = self._reader(self.control, 1)
+        found = []
+        try:
+            while True:
+                for record in consumer.consume(1_000, 2.0) or []:
+                    if record.error() is not None:
+                        if record.error().code() == KafkaError._PARTITION_EOF:
+                            return found
+                        continue
+                    if dict(record.headers() or []).get("sluice-type") == kind.encode():
+                        found.append(record)
+        finally:
+            consumer.close()
+
+    def _reader(self, topic: str, partitions: int) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "group.id": "tests",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+                "fetch.queue.backoff.ms": 5,
+            }
+        )
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
+        return consumer
+
+
+def make_deployment(kafka, folder: Path, free_port: Callable[[], int], partitions: int) -> Deployment:
+    large = {"max.message.bytes": str(20 << 20)}
+    return Deployment(
+        kafka.bootstrap,
+        folder,
+        free_port,
+        partitions,
+        source=kafka.create_topic(partitions),
+        results=kafka.create_topic(partitions),
+        dead_letters=kafka.create_topic(1, large),
+        control=kafka.create_topic(1, large),
+    )
