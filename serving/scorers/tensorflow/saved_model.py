@@ -41,6 +41,8 @@ from serving.scorers.tensorflow.shapes import width_of
 _TAG = "serve"
 _DEFAULT_SIGNATURE = "serving_default"
 _INITIALIZER = "__saved_model_init_op"
+# TensorFlow registers its own wrapper of a captured constant; it holds a value and runs nothing.
+_CLASSES_OF_TENSORFLOW = frozenset({"tf.TrackableConstant"})
 _INITIALIZER_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "saved_model_init_op")
 _SETUP = "sluice_setup"
 _REFERENCE_VARIABLES = frozenset({"Variable", "VariableV2"})
@@ -121,7 +123,7 @@ def _screen_loading(meta: Message, limits: LoadLimits) -> None:
             raise UnsupportedModelError(
                 f"the SavedModel's objects hold a {kind.replace('_', ' ')}, which is not served"
             )
-        if node.registered_name:
+        if node.registered_name and node.registered_name not in _CLASSES_OF_TENSORFLOW:
             raise HostileModelError(f"the SavedModel holds an object of the registered class {node.registered_name!r}")
 
 
