@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +51,17 @@ class RedisProgram:
         return f"{self.path.name} {'.'.join(str(part) for part in self.version)} ({self.path})"
 
 
-def find_program() -> RedisProgram:
-    """The Redis or Valkey server to run.
+def find_program(candidates: Iterable[Path] | None = None) -> RedisProgram:
+    """The Redis or Valkey server to run: the first of `candidates` that is new enough.
+
+    Args:
+        candidates: Where to look; None is the PATH and the Python packages that carry a server.
 
     Raises:
         MissingProgramError: There is none from 6.2 on; says which are too old and what to install.
     """
     too_old = []
-    for candidate in _candidates():
+    for candidate in _candidates() if candidates is None else candidates:
         version = _version_of(candidate)
         if version is None:
             continue
