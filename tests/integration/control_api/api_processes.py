@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,9 @@ from typing import Any
 import httpx
 from confluent_kafka import Consumer, Producer
 
+from control_api.__main__ import Server
+from control_api.app import create_app
+from control_api.settings import Settings
 from model_store.core.control_records import (
     ModelReport,
     ModelState,
@@ -45,42 +47,20 @@ def eventually(probe: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 class Replica:
-    """`python -m control_api`, from its start to its last word."""
+    """What tests ask of a replica; `ThreadReplica` and `ProcessReplica` run one."""
 
-    def __init__(self, folder: Path, kafka: str, control_topic: str, **settings: Any) -> None:
-        config = folder / f"api-{uuid.uuid4().hex[:6]}.yaml"
-        config.write_text(
-            json.dumps({"kafka": {"bootstrap": kafka}, "control_topic": {"name": control_topic}, "port": 0, **settings})
-        )
-        self._lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "control_api", "--config", str(config)],
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "CONTROL_API_LOG_LEVEL": "info"},
-        )
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
-        self.url: str = eventually(self._listening, 40)
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+    url: str
+    client: httpx.Client
+
+    def connect(self, url: str) -> None:
+        """Wait until it is ready."""
+        self.url = url
+        self.client = httpx.Client(base_url=url, timeout=30)
         eventually(lambda: self.client.get("/readyz").status_code == 200)
 
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            try:
-                self._lines.append(json.loads(line))
-            except ValueError:
-                self._lines.append({"event": line})
-
-    def _listening(self) -> str | None:
-        assert self.process.poll() is None, self._lines
-        return next((line["url"] for line in self._lines if line["event"] == "api.listening"), None)
-
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        """Log lines of this event so far."""
-        return [line for line in list(self._lines) if line["event"] == event]
+    def stop(self) -> None:
+        """End it."""
+        raise NotImplementedError
 
     def publish(self, name: str = "tree", data: bytes = PMML, headers: Any = None, **fields: Any) -> httpx.Response:
         """Publish a file."""
@@ -97,9 +77,54 @@ class Replica:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
+
+class ThreadReplica(Replica):
+    """The same server as `python -m control_api`, on a thread of the test's process: up in a moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.server = Server(create_app(settings), settings)
+        self._thread = threading.Thread(target=self.server.run, daemon=True)
+        self._thread.start()
+        eventually(lambda: self.server.started)
+        host, port = self.server.servers[0].sockets[0].getsockname()[:2]
+        self.connect(f"http://{host}:{port}")
+
+    def stop(self) -> None:
+        """See `Replica.stop`."""
         self.client.close()
+        self.server.handle_exit(signal.SIGTERM, None)
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+class ProcessReplica(Replica):
+    """`python -m control_api`, from its start to its last word."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        config = folder / f"api-{uuid.uuid4().hex[:6]}.yaml"
+        config.write_text(json.dumps(settings))
+        self._lines: list[dict[str, Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "control_api", "--config", str(config)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        self.connect(eventually(self._listening, 60))
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """Log lines of this event so far."""
+        return [line for line in list(self._lines) if line["event"] == event]
+
+    def stop(self) -> None:
+        """See `Replica.stop`."""
+        self.client.close()
+        self.terminate()
+
+    def terminate(self) -> int:
+        """SIGTERM; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(30)
@@ -107,6 +132,18 @@ class Replica:
         assert self.process.stderr is not None
         self.process.stderr.close()
         return status
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                self._lines.append(json.loads(line))
+            except ValueError:
+                self._lines.append({"event": line})
+
+    def _listening(self) -> str | None:
+        assert self.process.poll() is None, self._lines
+        return next((line["url"] for line in self._lines if line["event"] == "api.listening"), None)
 
 
 class TalkingWorker:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_processes import Replica, TalkingWorker, eventually
+from api_processes import ProcessReplica, Replica, TalkingWorker, ThreadReplica, eventually
+
+from control_api.settings import Settings
 
 
 @dataclass
@@ -25,9 +27,24 @@ class Place:
     replicas: list[Replica]
     workers: list[TalkingWorker]
 
-    def replica(self, **settings: Any) -> Replica:
+    def settings(self, **settings: Any) -> dict[str, Any]:
+        """Settings of a replica here."""
+        return {
+            "kafka": {"bootstrap": self.kafka},
+            "control_topic": {"name": self.control_topic},
+            "port": 0,
+            **settings,
+        }
+
+    def replica(self, **settings: Any) -> ThreadReplica:
         """One more replica."""
-        replica = Replica(self.folder, self.kafka, self.control_topic, **settings)
+        replica = ThreadReplica(Settings(**self.settings(**settings)))
+        self.replicas.append(replica)
+        return replica
+
+    def process(self, **settings: Any) -> ProcessReplica:
+        """One more replica, in a process of its own."""
+        replica = ProcessReplica(self.folder, self.settings(**settings))
         self.replicas.append(replica)
         return replica
 
@@ -66,9 +83,14 @@ def place(kafka: Any, redis_url: str, tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def shared(kafka: Any, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+def shared(kafka: Any, redis_url: str) -> Iterator[Replica]:
     """A replica with Redis for the tests of a module that need nothing else; they name their models apart."""
-    topic = f"test-ctl-{uuid.uuid4().hex[:8]}"
-    replica = Replica(tmp_path_factory.mktemp("api"), kafka.bootstrap, topic, redis_url=redis_url)
+    settings = Settings(
+        kafka={"bootstrap": kafka.bootstrap},
+        control_topic={"name": f"test-ctl-{uuid.uuid4().hex[:8]}"},
+        port=0,
+        redis_url=redis_url,
+    )
+    replica = ThreadReplica(settings)
     yield replica
     replica.stop()

@@ -110,9 +110,9 @@ def test_a_wait_ends_as_soon_as_the_last_worker_answers(place: Place) -> None:
 def test_a_worker_shows_what_it_holds_and_is_gone_when_it_leaves_its_group(place: Place) -> None:
     replica = place.replica()
     worker = place.worker(replica, result_topic="results", dead_letter_topic="dead")
-    worker.report(offset_of(replica.publish()), 1)
+    reported = worker.report(offset_of(replica.publish()), 1)
 
-    held = eventually(lambda: (w := replica.get("/api/v1/workers/w1"))["partitions"] and w)
+    held = eventually(lambda: (w := replica.get("/api/v1/workers/w1", min_control_offset=reported))["partitions"] and w)
     worker.stop()
     gone = eventually(lambda: not (w := replica.get("/api/v1/workers/w1"))["is_live"] and w)
 
@@ -124,7 +124,7 @@ def test_a_worker_shows_what_it_holds_and_is_gone_when_it_leaves_its_group(place
 
 
 def test_two_replicas_agree_and_a_new_one_rebuilds_all_from_the_log(place: Place) -> None:
-    first, second = place.replica(), place.replica()
+    first, second = place.process(), place.process()
     worker = place.worker(first)
     for number in range(1, 4):
         worker.report(
