@@ -9,9 +9,10 @@ How a transaction can end, and what then:
 
     committed                        go on
     refused, an abort is asked for   abort; all lanes are read again from their committed offsets (`recover`)
-    time is up, or the call hangs    the broker is away or slow; the outcome is not known. A new producer under the same transactional id makes the
-                                     coordinator finish the old transaction, whichever way it was going; the committed
-                                     offsets tell which. Looks the same when the coordinator timed the transaction out.
+    time is up, or the call hangs    the broker is away or slow, and the outcome is not known. A new producer under the
+                                     same transactional id makes the coordinator finish the old transaction, whichever
+                                     way it was going; the committed offsets tell which. It looks the same when the
+                                     coordinator timed the transaction out.
     fenced, and nothing was away     another process runs under our name and is newer: this one ends.
 
 Whatever happens, offsets and outputs appear together or not at all, and reading goes on from committed offsets.

@@ -43,7 +43,6 @@ Result = TypeVar("Result")
 
 _IDLE_SECONDS = 0.05
 _BUSY_SECONDS = 0.005
-_LAST_RESORT_SECONDS = 20.0
 
 
 @dataclass(slots=True)
@@ -97,6 +96,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         max_unacknowledged: int = 50_000,
         stall_seconds: float = 60.0,
         revoke_seconds: float = 5.0,
+        exit_seconds: float | None = 20.0,
         **service: Any,
     ) -> None:
         """Nothing is connected to before the service starts.
@@ -122,6 +122,8 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             max_unacknowledged: Outputs without an acknowledgement above which no more is read.
             stall_seconds: An agent that holds a batch longer ends the worker.
             revoke_seconds: How long a revocation waits for agents and acknowledgements.
+            exit_seconds: A process that still lives so long after a failure of the feed is ended the hard way (`os._exit(1)`), so
+                that whatever hangs in the shutdown does not keep a failed worker alive; `None` = never.
 
         Raises:
             SettingsError: A property was given that would break what the feed promises.
@@ -155,6 +157,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._max_unacknowledged = max_unacknowledged
         self._stall_seconds = stall_seconds
         self._revoke_seconds = revoke_seconds
+        self._exit_seconds = exit_seconds
         self._counts = Counts()
         self._lanes: Lanes = {}
         self._in_flight = 0
@@ -295,10 +298,10 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         except BaseException as error:
             self.fail(error)
             log.error("feed.failed", error=repr(self._failure))
-            # A client that cannot be closed must not keep a failed worker alive.
-            last_resort = threading.Timer(_LAST_RESORT_SECONDS, os._exit, (1,))
-            last_resort.daemon = True
-            last_resort.start()
+            if self._exit_seconds is not None:
+                last_resort = threading.Timer(self._exit_seconds, os._exit, (1,))
+                last_resort.daemon = True
+                last_resort.start()
             await self._in_thread(self._close)
             # Not awaited: it stops this service, which waits for this task.
             self._crashing = asyncio.ensure_future(self.app.crash(self._failure))

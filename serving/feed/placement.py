@@ -28,6 +28,10 @@ _SHRINK_SECONDS = 5.0
 end that a broker reports may lag behind for a moment."""
 
 
+_ROUND_SECONDS = 2.0
+_PAUSE_SECONDS = 0.05
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a partition starts; the group has this offset as its committed one."""
@@ -67,15 +71,17 @@ class Placement:
     ) -> None:
         """Ask again until every partition is found or nobody wants it any more. `on_found` is called in this thread."""
         missing = set(keys)
-        pause = 0.02
         while missing := {key for key in missing if is_wanted(key)}:
-            found = self.find(missing, 10.0)
+            found = self.find(missing, _ROUND_SECONDS)
+            if not found and len(missing) > 1:
+                # The client waits until *all* are stable; the ones that are must not wait for the one that is not.
+                for key in missing:
+                    found |= self.find([key], _ROUND_SECONDS / 4)
             if found:
                 on_found(found)
                 missing -= found.keys()
-            if missing:
-                time.sleep(pause)
-                pause = min(pause * 2, 0.25)
+            elif missing:
+                time.sleep(_PAUSE_SECONDS)
 
     def _find(self, keys: list[Key], end: float) -> dict[Key, Place]:
         committed = self._consumer.committed([TopicPartition(*key) for key in keys], _left(end))

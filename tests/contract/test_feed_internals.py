@@ -119,8 +119,8 @@ class TestService:
             pass
 
         crashing, restarting = Agent(), Agent()
-        mode.CrashingSupervisor(crashing)
-        mode.OneForOneSupervisor(restarting)
+        mode.CrashingSupervisor().add(crashing)
+        mode.OneForOneSupervisor().add(restarting)
 
         # Without a supervisor `Service.crash` crashes the parents too, up to the worker.
         assert crashing.supervisor is None

@@ -48,6 +48,7 @@ class Running:
             group=self.group,
             topics=topics,
             worker_id="worker",
+            exit_seconds=None,
             **settings,
         )
         self._handle = handle
@@ -470,3 +471,35 @@ def test_lag_counts_what_was_not_handed_out(kafka: Any, source: str) -> None:
         return lag
 
     assert asyncio.run(scenario()) == {(source, 0): 40}
+
+
+@pytest.mark.parametrize(("ending", "start"), [("abort_transaction", 5), ("commit_transaction", 8)])
+def test_a_partition_waits_for_the_end_of_its_last_owners_transaction(
+    kafka: Any, source: str, ending: str, start: int
+) -> None:
+    fill(kafka, source, 10)
+    group = f"group-{uuid.uuid4().hex[:8]}"
+    predecessor = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group})
+    predecessor.commit(offsets=[TopicPartition(source, 0, 5)], asynchronous=False)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": group})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.send_offsets_to_transaction([TopicPartition(source, 0, 8)], predecessor.consumer_group_metadata(), 30)
+    predecessor.close()
+    seen: list[int] = []
+
+    async def note(batch: ColumnBatch) -> None:
+        with batch:
+            seen.extend(batch.offsets)
+            batch.done()
+
+    async def scenario() -> None:
+        async with running(kafka, {source: StartAt.EARLIEST}, note, group=group) as stage:
+            await stage.until(lambda: stage.feed.partitions() == [(source, 0)])
+            assert stage.feed.position(source, 0) == (-1, -1)
+            await asyncio.get_running_loop().run_in_executor(None, getattr(producer, ending), 30)
+            await stage.until(lambda: len(seen) >= 10 - start)
+
+    asyncio.run(scenario())
+
+    assert seen == list(range(start, 10))
