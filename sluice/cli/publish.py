@@ -140,6 +140,8 @@ def _outcome(outcome: Outcome) -> str:
             return f"refused: {outcome.reason}"
         case "elsewhere":
             return "not loaded here: another worker has this data type"
+        case "superseded":
+            return "not loaded: a newer version was published"
         case _:
             return outcome.state
 

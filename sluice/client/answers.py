@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-OutcomeState = Literal["pending", "live", "refused", "retired", "retrying", "elsewhere"]
-
 
 class Published(Struct, frozen=True, kw_only=True):
     """A descriptor is in the control log.
@@ -42,6 +40,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     Attributes:
         is_live: The worker is a member of its consumer group now.
+        state: `pending`, `live`, `refused`, `retired`, `retrying`, `elsewhere` or `superseded`.
         reason: Why the version was refused, or is retried; else empty.
         since: First offsets that it scores there, where known.
         load_ms: Fetch, screen, load, check and warm-up; the version before scored meanwhile.
@@ -50,7 +49,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     worker: str
     is_live: bool = False
-    state: OutcomeState
+    state: str
     reason: str = ""
     problem: str = ""
     since: tuple[Position, ...] = ()
@@ -63,6 +62,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """What becomes of one publication, worker by worker.
 
     Attributes:
+        state: `running`, `succeeded` or `failed`.
         message: What it waits for, or why it failed.
         version: `None` for a descriptor that was refused on its face.
         done: Live workers that have said what became of it.
@@ -71,7 +71,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     id: str
     kind: str = "publish"
-    state: Literal["running", "succeeded", "failed"]
+    state: str
     message: str = ""
     model: str
     version: str | None = None

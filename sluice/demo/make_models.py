@@ -11,6 +11,7 @@ machines whose arithmetic differs in the last digit write the same document.
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -149,13 +150,12 @@ def _rounded(values: Any) -> Any:
 
 def descriptor_set() -> bytes:
     """`wine.proto` as a descriptor set, for whoever has no generated code."""
-    from grpc_tools import protoc
-
     source = Path(__file__).parent / "wine.proto"
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "wine.desc"
-        if protoc.main(["protoc", f"-I{source.parent}", f"--descriptor_set_out={target}", source.name]) != 0:
-            raise SystemExit("protoc failed; its message is above")
+        # A process of its own: the compiler's symbols and TensorFlow's clash within one.
+        command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{source.parent}", f"--descriptor_set_out={target}"]
+        subprocess.run([*command, source.name], check=True)
         return target.read_bytes()
 
 

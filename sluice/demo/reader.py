@@ -100,8 +100,8 @@ def read(plan: ReadPlan, pipe: Connection, answered: Any) -> None:
         reader.run()
     except KafkaException as error:
         pipe.send(ReadReport(failure=f"the results cannot be read: {error}"))
-    except (EOFError, BrokenPipeError):
-        return
+    except (EOFError, OSError):
+        return  # nobody is left to report to
     finally:
         reader.close()
 

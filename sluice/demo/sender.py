@@ -8,6 +8,7 @@ is measured is what comes back, not how much Kafka can hoard. It ends when the o
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Sequence
@@ -66,7 +67,8 @@ def send(plan: SendPlan, pipe: Connection, sent: Any, answered: Any) -> None:
         answered: Shared `ctypes` integer: records answered, written elsewhere.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _Sender(plan, pipe, sent, answered).run()
+    with contextlib.suppress(EOFError, OSError):  # nobody is left to report to
+        _Sender(plan, pipe, sent, answered).run()
 
 
 class _Sender:

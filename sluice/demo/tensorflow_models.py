@@ -44,8 +44,9 @@ class _Dense(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         super().__init__()
         random = np.random.default_rng(seed)
         width = len(FEATURES)
-        self._mean = tf.constant(wines.matrix.mean(axis=0), tf.float32)
-        self._scale = tf.constant(1.0 / wines.matrix.std(axis=0), tf.float32)
+        # Plain arrays become constants of the graph; tensors would be saved as objects of a class of their own.
+        self._mean = wines.matrix.mean(axis=0).astype(np.float32)
+        self._scale = (1.0 / wines.matrix.std(axis=0)).astype(np.float32)
         self.hidden_weights = tf.Variable(random.normal(0, width**-0.5, (width, hidden)), dtype=tf.float32)
         self.hidden_bias = tf.Variable(np.zeros(hidden), dtype=tf.float32)
         self.output_weights = tf.Variable(random.normal(0, hidden**-0.5, (hidden, outputs)), dtype=tf.float32)

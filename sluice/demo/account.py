@@ -1,0 +1,55 @@
+"""The account at the end of the demo: it must balance, or the command fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What came of every record that was sent.
+
+    Attributes:
+        sent: Records in the data topic.
+        results: Records that were scored.
+        dead_letters: Records that could not be.
+        lost: Records that came back as neither.
+        duplicated: Answers beyond the first of a record.
+        swaps: Models that took over from another while records were scored.
+        refused: Models that the workers refused.
+        results_by_version: Results of each version, by `<model>/<version>`.
+        worst_swap_ms: By how much the slowest record around a swap was slower than the slowest before it, at worst.
+        seconds: From the first record sent to the last acknowledged.
+    """
+
+    sent: int
+    results: int
+    dead_letters: int
+    lost: int
+    duplicated: int
+    swaps: int
+    refused: int
+    results_by_version: Mapping[str, int]
+    worst_swap_ms: float
+    seconds: float
+
+    @property
+    def balances(self) -> bool:
+        """Every record has exactly one answer."""
+        return self.lost == 0 and self.duplicated == 0 and self.sent == self.results + self.dead_letters
+
+    def as_json(self) -> dict[str, object]:
+        """The account for machines."""
+        return {**asdict(self), "worst_swap_ms": round(self.worst_swap_ms, 3), "seconds": round(self.seconds, 3)}
+
+    def lines(self) -> list[str]:
+        """The account for people."""
+        verdict = "The account balances." if self.balances else "The account does NOT balance."
+        return [
+            f"{self.sent:,} records sent = {self.results:,} results + {self.dead_letters:,} dead letters; "
+            f"lost {self.lost:,}, duplicated {self.duplicated:,}. {verdict}",
+            "Results by version: " + ", ".join(f"{name}: {count:,}" for name, count in self.results_by_version.items()),
+            f"{self.swaps} swaps while records were scored; the slowest record around a swap took {self.worst_swap_ms:.0f} ms "
+            f"more than the slowest before it. {self.refused} model refused.",
+        ]

@@ -1,0 +1,369 @@
+"""The demo itself: bring up, publish, send, swap, drain, account.
+
+Theory of operation: three processes and a thread. The sender writes records, the reader reads answers back and counts
+them, this process draws and decides, and a thread of it tells the story, one publication after the other, because each
+waits for the workers. The order is what makes the account exact: the offsets at which counting begins are taken first,
+models are live before the first record is sent, the end of the data topic is taken after the sender's last
+acknowledgement, and the reader ends when every record up to there is answered.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from sluice.client import Client
+from sluice.client.answers import Stream
+from sluice.demo.account import Account
+from sluice.demo.progress import Progress
+from sluice.demo.reader import Finish, ReadPlan, ReadReport, read
+from sluice.demo.records import encode_wines, poison, read_wines
+from sluice.demo.sender import SendPlan, SendReport, send
+from sluice.demo.story import CHAPTERS, MODEL_OF, OPENING, Chapter, Swap, publish
+from sluice.demo.view import View
+
+_TICK_SECONDS = 0.1
+_RATES_KEPT = 30
+# Around a swap, and as long before it, the slowest record is looked for.
+_AROUND_MS = 1_000
+_SETTLE_SECONDS = 1.0
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for.
+
+    Attributes:
+        rate: Records a second; `None` is as many as come back.
+        seconds: How long to send, at least; the story is told to its end in any case.
+        poison: Records that no model can score.
+    """
+
+    rate: float | None = 2_000.0
+    seconds: float = 30.0
+    poison: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went.
+
+    Attributes:
+        account: What came of every record.
+        swaps: What came of every model.
+        reasons: Why records became dead letters, the first few.
+        complaint: What did not go as told, although the account may balance; else empty.
+    """
+
+    account: Account
+    swaps: tuple[Swap, ...]
+    reasons: tuple[str, ...]
+    complaint: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """The account balances and the story went as told."""
+        return self.account.balances and not self.complaint
+
+
+def run(client: Client, bootstrap: str, wish: Wish, view: View) -> Outcome:
+    """Run the demo against a stack that is up.
+
+    Args:
+        client: Of its API.
+        bootstrap: Its Kafka.
+        wish: What was asked for.
+        view: Where the progress goes.
+
+    Raises:
+        DemoError: There is no such stream, a process died, or Kafka does not answer.
+        ClientError: The API does not answer as it should.
+    """
+    stream = _wine_stream(client)
+    opening = [_went_live(publish(client, chapter, _clock_ms)) for chapter in OPENING]
+    return _Run(client, bootstrap, wish, view, stream, opening).run()
+
+
+@dataclass(slots=True)
+class _Run:
+    client: Client
+    bootstrap: str
+    wish: Wish
+    view: View
+    stream: Stream
+    opening: Sequence[Swap]
+    swaps: list[Swap] = field(default_factory=list)
+    publishing: Chapter | None = None
+    story_failure: Exception | None = None
+    report: ReadReport = field(default_factory=ReadReport)
+    rates: list[float] = field(default_factory=list)
+    started: float = 0.0
+    _counted: tuple[float, int] = (0.0, 0)
+
+    def run(self) -> Outcome:
+        context = multiprocessing.get_context("spawn")
+        sent, answered = context.Value(ctypes.c_int64, 0, lock=False), context.Value(ctypes.c_int64, 0, lock=False)
+        with _offsets(self.bootstrap) as offsets:
+            starts = offsets(self.stream.data_topic)
+            positions = [
+                (topic, partition, offset)
+                for topic in (self.stream.result_topic, self.stream.dead_letter_topic)
+                for partition, offset in offsets(topic).items()
+            ]
+            topics = (
+                self.stream.data_topic,
+                starts,
+                self.stream.result_topic,
+                self.stream.dead_letter_topic,
+                positions,
+            )
+            with (
+                _child(context, "reader", read, ReadPlan(self.bootstrap, *topics), answered) as reader,
+                _child(context, "sender", send, self._send_plan(), sent, answered) as sender,
+            ):
+                self.started = time.monotonic()
+                self._counted = (self.started, 0)
+                self._tell_story_while_sending(sender, reader, sent)
+                sender.pipe.send("stop")
+                finished = self._await(sender, reader, sent, SendReport, "finishing")
+                if finished.failure:
+                    raise DemoError(f"the records could not all be sent: {finished.failure}")
+                ends = offsets(self.stream.data_topic)
+                reader.pipe.send(Finish(ends, self._periods()))
+                last = self._await(reader, reader, sent, ReadReport, "waiting for the last answers")
+        return self._outcome(finished, last, sum(ends.values()) - sum(starts.values()))
+
+    def _send_plan(self) -> SendPlan:
+        bad = poison(self.wish.poison)
+        times = [self.wish.seconds * (number + 1) / (len(bad) + 1) for number in range(len(bad))]
+        payloads = encode_wines(read_wines())
+        return SendPlan(
+            self.bootstrap, self.stream.data_topic, payloads, self.wish.rate, list(zip(times, bad, strict=True))
+        )
+
+    def _tell_story_while_sending(self, sender: _Child, reader: _Child, sent: Any) -> None:
+        story = threading.Thread(target=self._tell_story, name="story", daemon=True)
+        story.start()
+        while story.is_alive() or time.monotonic() - self.started < self.wish.seconds:
+            if self.story_failure is not None:
+                raise self.story_failure
+            if not story.is_alive() and not self.swaps:
+                raise DemoError("the story ended before it began")
+            sender.check()
+            if sender.pipe.poll():
+                report = sender.pipe.recv()
+                raise DemoError(f"sending ended early: {report.failure or 'without a reason'}")
+            self._show(reader, sent, f"publishing a {self.publishing.what}" if self.publishing else "scoring")
+        if self.story_failure is not None:
+            raise self.story_failure
+
+    def _tell_story(self) -> None:
+        """One chapter after the other, evenly over the time, with some time to spare at the end."""
+        try:
+            for number, chapter in enumerate(CHAPTERS, start=1):
+                due = self.started + self.wish.seconds * number / (len(CHAPTERS) + 1)
+                time.sleep(max(0.0, due - time.monotonic()))
+                self.publishing = chapter
+                swap = publish(self.client, chapter, _clock_ms)
+                self.publishing = None
+                self.swaps.append(swap)
+            time.sleep(_SETTLE_SECONDS)
+        except Exception as error:  # it is raised again, on the main thread
+            self.story_failure = error
+
+    def _await(self, child: _Child, reader: _Child, sent: Any, kind: type[Any], phase: str) -> Any:
+        """The last word of `child`: a `SendReport`, or a `ReadReport` with a balance."""
+        while True:
+            self._show(reader, sent, phase)
+            if child is reader and self.report.balance is not None:
+                return self.report
+            if child is not reader and child.pipe.poll():
+                found = child.pipe.recv()
+                assert isinstance(found, kind)
+                return found
+            child.check()
+
+    def _show(self, reader: _Child, sent: Any, phase: str) -> None:
+        """Take in what the reader says for one tick, and draw."""
+        if reader.pipe.poll(_TICK_SECONDS):
+            self.report = reader.pipe.recv()
+            if self.report.failure:
+                raise DemoError(self.report.failure)
+        else:
+            reader.check()
+        now, answered = time.monotonic(), self.report.results + self.report.dead_letters
+        then, before = self._counted
+        if now - then >= 1.0:
+            self.rates = [*self.rates[-_RATES_KEPT + 1 :], (answered - before) / (now - then)]
+            self._counted = (now, answered)
+        self.view.show(
+            Progress(
+                now - self.started,
+                phase,
+                int(sent.value),
+                tuple(self.rates),
+                self.report,
+                tuple(self.opening),
+                tuple(self.swaps),
+                self.publishing,
+            )
+        )
+
+    def _periods(self) -> list[tuple[str, int, int]]:
+        """For each swap two periods of the same length: before it was published, and around its first result."""
+        periods = []
+        for swap, first_ms in self._taken_over():
+            key = swap.chapter.data_type
+            periods.append((key, swap.published_ms - 2 * _AROUND_MS, swap.published_ms))
+            periods.append((key, first_ms - _AROUND_MS, first_ms + _AROUND_MS))
+        return periods
+
+    def _taken_over(self) -> list[tuple[Swap, int]]:
+        """The swaps that were seen in the results, and when the first result was written."""
+        found = []
+        for swap in self.swaps:
+            key = swap.chapter.data_type
+            seen = self.report.versions.get((key, MODEL_OF[key], swap.version))
+            if seen is not None:
+                found.append((swap, seen.first_ms))
+        return found
+
+    def _outcome(self, finished: SendReport, last: ReadReport, in_topic: int) -> Outcome:
+        assert last.balance is not None
+        costs = [around - before for before, around in zip(last.worst_ms[::2], last.worst_ms[1::2], strict=True)]
+        account = Account(
+            sent=last.balance.records,
+            results=last.results,
+            dead_letters=last.dead_letters,
+            lost=last.balance.lost,
+            duplicated=last.balance.duplicated,
+            swaps=len(self._taken_over()),
+            refused=sum(swap.is_refused for swap in self.swaps),
+            results_by_version={
+                f"{model}/{version}": seen.results for (_, model, version), seen in sorted(last.versions.items())
+            },
+            worst_swap_ms=float(max(costs, default=0)) if max(costs, default=0) > 0 else 0.0,
+            seconds=finished.seconds,
+        )
+        return Outcome(account, tuple(self.swaps), last.reasons, self._complaint(finished, last, in_topic))
+
+    def _complaint(self, finished: SendReport, last: ReadReport, in_topic: int) -> str:
+        for swap in self.swaps:
+            name = f"{MODEL_OF[swap.chapter.data_type]} version {swap.version} ({swap.chapter.what})"
+            if not swap.went_as_told:
+                return (
+                    f"{name} was refused: {swap.reason}"
+                    if swap.is_refused
+                    else f"{name} is damaged and was not refused"
+                )
+        seen = {swap.chapter.file for swap, _ in self._taken_over()}
+        for swap in self.swaps:
+            if swap.is_refused == (swap.chapter.file in seen):
+                return (
+                    f"{swap.chapter.what} was {'refused but scored' if swap.is_refused else 'live but scored nothing'}"
+                )
+        if in_topic != finished.sent:
+            return f"{in_topic - finished.sent:,} records of others came into {self.stream.data_topic} and were counted too"
+        if last.dead_letters != self.wish.poison:
+            reasons = "; ".join(last.reasons) or "without a reason"
+            return f"{self.wish.poison} records were made to fail, {last.dead_letters:,} did: {reasons}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A process and the pipe to it."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+
+    def check(self) -> None:
+        """See that it lives, or has something to say.
+
+        Raises:
+            DemoError: It died.
+        """
+        if not self.process.is_alive() and not self.pipe.poll():
+            raise DemoError(f"the demo's {self.name} died with exit status {self.process.exitcode}")
+
+
+@contextmanager
+def _child(context: Any, name: str, target: Callable[..., None], plan: object, *shared: Any) -> Iterator[_Child]:
+    """A child process that runs `target(plan, pipe, *shared)` and is gone afterwards, whatever happens."""
+    mine, its = context.Pipe()
+    process = context.Process(target=target, args=(plan, its, *shared), name=f"sluice-demo-{name}", daemon=True)
+    process.start()
+    its.close()
+    try:
+        yield _Child(name, process, mine)
+    finally:
+        mine.close()
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def _offsets(bootstrap: str) -> Iterator[Callable[[str], dict[int, int]]]:
+    """A function from a topic to the end offset of each of its partitions.
+
+    Raises:
+        DemoError: Kafka does not answer, or there is no such topic.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "sluice-demo", "enable.auto.commit": False})
+
+    def ends(topic: str) -> dict[int, int]:
+        found = consumer.list_topics(topic, timeout=10).topics[topic]
+        if found.error is not None:
+            raise DemoError(f"there is no topic {topic} at {bootstrap}: {found.error.str()}")
+        return {
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
+            for partition in found.partitions
+        }
+
+    try:
+        yield ends
+    except KafkaException as error:
+        raise DemoError(f"Kafka at {bootstrap} does not answer: {error}") from error
+    finally:
+        consumer.close()
+
+
+def _wine_stream(client: Client) -> Stream:
+    """The stream that takes the demo's records."""
+    streams = client.streams()
+    found = [stream for stream in streams if stream.name == "wine"]
+    if not found:
+        known = ", ".join(stream.name for stream in streams) or "none"
+        raise DemoError(
+            f"the workers of this stack have no stream `wine` (they have: {known}); try another --data folder"
+        )
+    if found[0].result_format != "protobuf":
+        raise DemoError("the demo reads results in protobuf; the stream `wine` of this stack writes another format")
+    return found[0]
+
+
+def _went_live(swap: Swap) -> Swap:
+    if swap.is_refused:
+        raise DemoError(f"the first model ({swap.chapter.file}) was refused: {swap.reason}")
+    return swap
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
