@@ -5,8 +5,9 @@ field, in the order of the field numbers: bytes that are the same in all rows, p
 of a table of strings. A piece is as wide as its widest row, and each row uses a prefix of it: none of it where the field
 is absent, less than all of it where its varint or its string is shorter. So
 
-* rows whose prefixes are equal have equal length, and their columns that are in use become values by one copy each;
-* where there are too many different prefixes for that, all used bytes are compressed into one buffer and cut up.
+* rows that use the same prefixes are of one *kind*: their bytes in use are the same columns of the matrix, which are
+  copied together and cut into values;
+* where there are too many kinds for that, all bytes in use are compressed into one buffer and cut up there.
 
 Nearly all batches have one to four kinds of rows: a varint of offsets changes its width once in a long while.
 A batch of a few messages is left to the protobuf runtime, which has no fixed cost.
@@ -24,7 +25,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from serving.core.columns import TextColumn
-from serving.formats.varints import encode_into, varint, widths
+from serving.formats.varints import encode_column, varint, widths
 
 Scalar = bool | int | float | str | bytes
 ArrayColumn = (
@@ -48,47 +49,71 @@ _FIXED_DTYPES: dict[int, str] = {
     _F.TYPE_SFIXED32: "<i4",
 }
 _FLOATS = (_F.TYPE_DOUBLE, _F.TYPE_FLOAT)
-_INTEGER_RANGES: dict[int, type[np.integer]] = {
-    _F.TYPE_INT32: np.int32,
-    _F.TYPE_ENUM: np.int32,
-    _F.TYPE_SINT32: np.int32,
-    _F.TYPE_UINT32: np.uint32,
-    _F.TYPE_INT64: np.int64,
-    _F.TYPE_SINT64: np.int64,
-    _F.TYPE_UINT64: np.uint64,
-    _F.TYPE_FIXED32: np.uint32,
-    _F.TYPE_FIXED64: np.uint64,
-    _F.TYPE_SFIXED32: np.int32,
-    _F.TYPE_SFIXED64: np.int64,
+_INTEGER_RANGES: dict[int, tuple[int, int]] = {
+    _F.TYPE_INT32: (-(2**31), 2**31 - 1),
+    _F.TYPE_ENUM: (-(2**31), 2**31 - 1),
+    _F.TYPE_SINT32: (-(2**31), 2**31 - 1),
+    _F.TYPE_SFIXED32: (-(2**31), 2**31 - 1),
+    _F.TYPE_UINT32: (0, 2**32 - 1),
+    _F.TYPE_FIXED32: (0, 2**32 - 1),
+    _F.TYPE_INT64: (-(2**63), 2**63 - 1),
+    _F.TYPE_SINT64: (-(2**63), 2**63 - 1),
+    _F.TYPE_SFIXED64: (-(2**63), 2**63 - 1),
+    _F.TYPE_UINT64: (0, 2**64 - 1),
+    _F.TYPE_FIXED64: (0, 2**64 - 1),
 }
+_VARINT_TYPES = (
+    _F.TYPE_INT32,
+    _F.TYPE_INT64,
+    _F.TYPE_UINT32,
+    _F.TYPE_UINT64,
+    _F.TYPE_SINT32,
+    _F.TYPE_SINT64,
+    _F.TYPE_BOOL,
+    _F.TYPE_ENUM,
+)
+_EIGHT_BYTE_TYPES = (_F.TYPE_DOUBLE, _F.TYPE_FIXED64, _F.TYPE_SFIXED64)
 _ZIGZAG = (_F.TYPE_SINT32, _F.TYPE_SINT64)
-_WIRE_TYPES: dict[int, int] = {
-    _F.TYPE_DOUBLE: 1,
-    _F.TYPE_FIXED64: 1,
-    _F.TYPE_SFIXED64: 1,
-    _F.TYPE_FLOAT: 5,
-    _F.TYPE_FIXED32: 5,
-    _F.TYPE_SFIXED32: 5,
-    _F.TYPE_STRING: 2,
-}
 # Above this many bytes the matrix is built for some rows at a time: it stays in the cache, and one long string does not
 # widen all rows of a large batch.
 _MATRIX_BYTES = 4 << 20
 # The fixed cost of a batch is that of about this many messages by the runtime (measured: 40 us, 1.2 us).
 FEWEST_MESSAGES = 32
-# A kind of rows costs about this many rows (measured: 10 us a kind, 0.15 us more a row that is cut out).
+# A kind costs as much as cutting out about this many rows one by one (measured: 10 us, 0.2 us).
 _ROWS_PER_KIND = 48
+_FEW_KINDS = 4
+# Kinds are numbered below this, so that 16 bits hold them.
+_KIND_NUMBERS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What encoding needs of a field descriptor; the descriptors themselves are slow to ask."""
+
+    name: str
+    number: int
+    type: int
+    has_presence: bool
+    is_repeated: bool
+    is_packed: bool
+    tag: bytes
+    oneof: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The columns of one field: uint8 (n, w), or (w,) where all rows are the same.
+    """The bytes of one field: `head` is the same in all rows, `payload` uint8 (n, w) is not.
 
-    `used` is how many of them each row uses, from the left: int64 (n,), or `None` for all.
+    `used` is how many bytes of both each row uses, from the left: int64 (n,), or `None` for all.
     """
 
-    block: NDArray[np.uint8]
+    head: bytes
+    payload: NDArray[np.uint8] | None = None
     used: NDArray[np.int64] | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.head) + (0 if self.payload is None else self.payload.shape[1])
 
 
 class MessageEncoder:
@@ -98,9 +123,8 @@ class MessageEncoder:
         """`message` must be proto3. Batches smaller than `fewest_messages` are left to the runtime."""
         self._fewest_messages = fewest_messages
         self._class: type[Message] = message_factory.GetMessageClass(message)
-        self._fields: dict[str, FieldDescriptor] = dict(message.fields_by_name)
+        self._fields = {field.name: _describe(field) for field in message.fields}
         self._name = message.full_name
-        self._oneofs = {field.name: oneof.name for oneof in message.oneofs for field in oneof.fields}
 
     def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
         """`count` messages, each equal to `SerializeToString(deterministic=True)` of a message with these fields.
@@ -113,11 +137,14 @@ class MessageEncoder:
             ValueError: No such field, a column of another length or type, or a value out of the field's range.
         """
         order = sorted(columns, key=lambda name: self._field(name).number)
+        chosen: set[str] = set()
         for name in order:
-            _check(self._field(name), columns[name], count)
-        chosen = [oneof for name in order if (oneof := self._oneofs.get(name)) is not None]
-        if len(chosen) > len(set(chosen)):
-            raise ValueError(f"{self._name}: only one member of a oneof can be set")
+            field = self._field(name)
+            _check(field, columns[name], count)
+            if field.oneof is not None:
+                if field.oneof in chosen:
+                    raise ValueError(f"{self._name}: only one member of `{field.oneof}` can be set")
+                chosen.add(field.oneof)
         if count < self._fewest_messages:
             return self._encode_singly(count, order, columns)
         rows_at_once = count
@@ -136,18 +163,17 @@ class MessageEncoder:
         if count == 0:
             return []
         pieces: list[_Piece] = []
-        same = b""
+        same: dict[str, Scalar] = {}
         for name in order:
-            field, column = self._field(name), columns[name]
+            column = columns[name]
             if isinstance(column, Scalar):
-                same += self._class(**{name: column}).SerializeToString()
+                same[name] = column
                 continue
             if same:
-                pieces.append(_constant(same))
-                same = b""
-            pieces.append(_piece(field, column))
-        if same or not pieces:
-            pieces.append(_constant(same))
+                pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
+                same = {}
+            pieces.append(_piece(self._field(name), column))
+        pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
         return _values(count, pieces)
 
     def _encode_singly(self, count: int, order: Sequence[str], columns: Mapping[str, FieldColumn]) -> list[bytes]:
@@ -166,14 +192,32 @@ class MessageEncoder:
             out.append(message.SerializeToString(deterministic=True))
         return out
 
-    def _field(self, name: str) -> FieldDescriptor:
+    def _field(self, name: str) -> _Field:
         field = self._fields.get(name)
         if field is None:
             raise ValueError(f"{self._name} has no field `{name}`")
         return field
 
 
-def _check(field: FieldDescriptor, column: FieldColumn, count: int) -> None:
+def _describe(field: FieldDescriptor) -> _Field:
+    oneof = field.containing_oneof
+    if field.is_repeated or field.type not in _FIXED_DTYPES:
+        wire_type = 0 if field.type in _VARINT_TYPES and not field.is_repeated else 2
+    else:
+        wire_type = 1 if field.type in _EIGHT_BYTE_TYPES else 5
+    return _Field(
+        name=field.name,
+        number=field.number,
+        type=field.type,
+        has_presence=field.has_presence,
+        is_repeated=field.is_repeated,
+        is_packed=field.is_packed,
+        tag=varint(field.number << 3 | wire_type),
+        oneof=None if oneof is None else oneof.name,
+    )
+
+
+def _check(field: _Field, column: FieldColumn, count: int) -> None:
     if isinstance(column, Scalar):
         return
     length = len(column.codes) if isinstance(column, TextColumn) else len(column)
@@ -199,7 +243,7 @@ def _check(field: FieldDescriptor, column: FieldColumn, count: int) -> None:
         raise ValueError(f"`{field.name}` is not a number")
 
 
-def _piece(field: FieldDescriptor, column: ArrayColumn | TextColumn) -> _Piece:
+def _piece(field: _Field, column: ArrayColumn | TextColumn) -> _Piece:
     if isinstance(column, TextColumn):
         return _strings(field, column)
     if field.type in _FIXED_DTYPES:
@@ -215,71 +259,54 @@ def _cells(column: ArrayColumn | TextColumn) -> Sequence[object]:
     return cells
 
 
-def _constant(data: bytes) -> _Piece:
-    return _Piece(np.frombuffer(data, np.uint8))
-
-
-def _fixed(field: FieldDescriptor, column: ArrayColumn) -> _Piece:
+def _fixed(field: _Field, column: ArrayColumn) -> _Piece:
     payload = _payload(field, column)
-    tag = _tag(field, _WIRE_TYPES[field.type])
-    block = np.empty((len(column), len(tag) + payload.shape[1]), np.uint8)
-    block[:, : len(tag)] = np.frombuffer(tag, np.uint8)
-    block[:, len(tag) :] = payload
     if field.has_presence:
-        return _Piece(block)
+        return _Piece(field.tag, payload)
     # The default is +0 in bits: -0.0 is written.
     is_set = payload.any(1)
-    return _Piece(block, None if is_set.all() else is_set * block.shape[1])
+    return _Piece(field.tag, payload, None if is_set.all() else is_set * (len(field.tag) + payload.shape[1]))
 
 
-def _packed(field: FieldDescriptor, column: ArrayColumn) -> _Piece:
+def _packed(field: _Field, column: ArrayColumn) -> _Piece:
     payload = _payload(field, column)
     if not payload.shape[1]:
-        return _constant(b"")
-    head = _tag(field, 2) + varint(payload.shape[1])
-    block = np.empty((len(column), len(head) + payload.shape[1]), np.uint8)
-    block[:, : len(head)] = np.frombuffer(head, np.uint8)
-    block[:, len(head) :] = payload
-    return _Piece(block)
+        return _Piece(b"")
+    return _Piece(field.tag + varint(payload.shape[1]), payload)
 
 
-def _payload(field: FieldDescriptor, column: ArrayColumn) -> NDArray[np.uint8]:
+def _payload(field: _Field, column: ArrayColumn) -> NDArray[np.uint8]:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(column, _FIXED_DTYPES[field.type])
     return values.view(np.uint8).reshape(len(column), -1)
 
 
-def _integers(field: FieldDescriptor, column: ArrayColumn) -> _Piece:
+def _integers(field: _Field, column: ArrayColumn) -> _Piece:
     raw = column.astype(np.uint64) if column.dtype.kind in "ub" else column.astype(np.int64).view(np.uint64)
     if field.type in _ZIGZAG:
         signed = raw.view(np.int64)
         raw = ((signed << 1) ^ (signed >> 63)).view(np.uint64)
-    tag = _tag(field, 0)
-    taken = widths(raw)
-    widest = taken if isinstance(taken, int) else int(taken.max())
-    block = np.empty((len(raw), len(tag) + widest), np.uint8)
-    block[:, : len(tag)] = np.frombuffer(tag, np.uint8)
-    encode_into(raw, block[:, len(tag) :])
-    is_default = None if field.has_presence else raw == 0
-    if is_default is not None and is_default.any():
-        return _Piece(block, np.where(is_default, 0, len(tag) + taken))
-    return _Piece(block, None if isinstance(taken, int) else len(tag) + taken)
+    lowest, highest = int(raw.min()), int(raw.max())
+    taken = widths(raw, lowest, highest)
+    payload = encode_column(raw, lowest, highest)
+    if lowest == 0 and not field.has_presence:
+        return _Piece(field.tag, payload, np.where(raw == 0, 0, len(field.tag) + taken))
+    return _Piece(field.tag, payload, None if isinstance(taken, int) else len(field.tag) + taken)
 
 
-def _strings(field: FieldDescriptor, column: TextColumn) -> _Piece:
+def _strings(field: _Field, column: TextColumn) -> _Piece:
     codes = column.codes
     values: list[str | None] = list(column.values)
     if len(values) > len(codes):
         used, codes = np.unique(codes, return_inverse=True)
         values = [values[code] if code >= 0 else None for code in used.tolist()]
-    tag = _tag(field, 2)
-    encoded = [_string(tag, value, field.has_presence) for value in values]
+    encoded = [_string(field.tag, value, field.has_presence) for value in values]
     encoded.append(b"")  # which code -1 finds
     widest = max(map(len, encoded))
     table = np.frombuffer(b"".join(each.ljust(widest, b"\0") for each in encoded), np.uint8)
     table = table.reshape(len(encoded), widest)
     used_widths = np.array([len(each) for each in encoded], np.int64)[codes]
-    return _Piece(table[codes], None if (used_widths == widest).all() else used_widths)
+    return _Piece(b"", table.take(codes, axis=0, mode="wrap"), None if (used_widths == widest).all() else used_widths)
 
 
 def _string(tag: bytes, value: str | None, has_presence: bool) -> bytes:
@@ -289,16 +316,16 @@ def _string(tag: bytes, value: str | None, has_presence: bool) -> bytes:
     return tag + varint(len(data)) + data
 
 
-def _tag(field: FieldDescriptor, wire_type: int) -> bytes:
-    return varint(field.number << 3 | wire_type)
-
-
-def _check_range(field: FieldDescriptor, column: ArrayColumn) -> None:
+def _check_range(field: _Field, column: ArrayColumn) -> None:
     if column.dtype.kind not in "iu":
         raise ValueError(f"`{field.name}` is an integer, not {column.dtype}")
-    limits = np.iinfo(_INTEGER_RANGES[field.type])
-    if column.size and (int(column.min()) < limits.min or int(column.max()) > limits.max):
-        raise ValueError(f"`{field.name}` has a value that is not between {limits.min} and {limits.max}")
+    lowest, highest = _INTEGER_RANGES[field.type]
+    bits = 8 * column.dtype.itemsize
+    held = (0, 2**bits - 1) if column.dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if lowest <= held[0] and held[1] <= highest:
+        return
+    if column.size and (int(column.min()) < lowest or int(column.max()) > highest):
+        raise ValueError(f"`{field.name}` has a value that is not between {lowest} and {highest}")
 
 
 def _width_of(column: FieldColumn) -> int:
@@ -317,37 +344,90 @@ def _rows(column: FieldColumn, start: int, stop: int) -> FieldColumn:
 
 
 def _values(count: int, pieces: Sequence[_Piece]) -> list[bytes]:
-    width = sum(piece.block.shape[-1] for piece in pieces)
-    if not width:
+    row = b"".join(piece.head.ljust(piece.width, b"\0") for piece in pieces)
+    if not row:
         return [b""] * count
-    matrix = np.empty((count, width), np.uint8)
-    at = 0
-    kind: NDArray[np.int64] | None = None
-    kinds = 1
-    starts = []
+    matrix = np.empty((count, len(row)), np.uint8)
+    matrix[:] = np.frombuffer(row, np.uint8)
+    start = 0
     for piece in pieces:
-        end = at + piece.block.shape[-1]
-        matrix[:, at:end] = piece.block
-        starts.append(at)
-        if piece.used is not None:
-            kind = piece.used if kind is None else kind * (end - at + 1) + piece.used
-            kinds *= end - at + 1
-        at = end
-    if kind is None:
+        end = start + piece.width
+        if piece.payload is not None:
+            matrix[:, start + len(piece.head) : end] = piece.payload
+        start = end
+    varying = [piece for piece in pieces if piece.used is not None]
+    if not varying:
         return _cut(matrix)
-    bounded = kinds < 1 << 62
-    found, first = np.unique(kind, return_index=True) if bounded else (np.empty(0, np.int64), np.empty(0, np.int64))
-    if not bounded or len(found) * _ROWS_PER_KIND > max(count, 4 * _ROWS_PER_KIND):
-        return _compress(matrix, pieces, starts)
-    if len(found) == 1:
-        return _cut(np.ascontiguousarray(matrix[:, _used_columns(pieces, starts, 0, width)]))
+    kinds = _kinds(varying, max(1, count // _ROWS_PER_KIND))
+    if kinds is None:
+        return _compress(matrix, pieces)
+    if len(kinds.starts) == 1:
+        return _cut(_columns_in_use(matrix, pieces, 0))
+    # All rows of a kind side by side; a row is copied as one item.
+    grouped = matrix.view(f"V{len(row)}").ravel()[kinds.order].view(np.uint8).reshape(matrix.shape)
+    values: list[bytes] = []
+    for begin, stop in zip(kinds.starts, [*kinds.starts[1:], count], strict=True):
+        values += _cut(_columns_in_use(grouped[begin:stop], pieces, int(kinds.order[begin])))
     out = np.empty(count, object)
-    for each, row in zip(found.tolist(), first.tolist(), strict=True):
-        rows = np.flatnonzero(kind == each)
-        columns = _used_columns(pieces, starts, row, width)
-        out[rows] = _cut(matrix[rows[:, None], columns])
-    values: list[bytes] = out.tolist()
-    return values
+    out[kinds.order] = values
+    ordered: list[bytes] = out.tolist()
+    return ordered
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """The rows in an order in which those of one kind are neighbours, and where in it each kind starts."""
+
+    order: NDArray[np.intp]
+    starts: list[int]
+
+
+def _kinds(varying: Sequence[_Piece], most: int) -> _Kinds | None:
+    """The kinds of rows; `None` if there are more than `most` and more than a few."""
+    kind = np.zeros(1, np.int64)
+    bound = 1
+    for piece in varying:
+        assert piece.used is not None
+        kind = kind * (piece.width + 1) + piece.used
+        bound *= piece.width + 1
+        if bound > _KIND_NUMBERS:
+            _, kind = np.unique(kind, return_inverse=True)
+            bound = int(kind.max()) + 1
+    counts = np.bincount(kind)
+    found = np.flatnonzero(counts)
+    if len(found) > max(most, _FEW_KINDS):
+        return None
+    ends = np.cumsum(counts[found])
+    # Sorting 16-bit integers is linear.
+    return _Kinds(np.argsort(kind.astype(np.uint16), kind="stable"), [0, *ends[:-1].tolist()])
+
+
+def _columns_in_use(matrix: NDArray[np.uint8], pieces: Sequence[_Piece], row: int) -> NDArray[np.uint8]:
+    """The bytes of rows of one kind, of which `row` of the batch is one."""
+    spans = _spans(pieces, row)
+    if len(spans) == 1:
+        start, end = spans[0]
+        return np.ascontiguousarray(matrix[:, start:end])
+    out = np.empty((len(matrix), sum(end - start for start, end in spans)), np.uint8)
+    at = 0
+    for start, end in spans:
+        out[:, at : at + end - start] = matrix[:, start:end]
+        at += end - start
+    return out
+
+
+def _spans(pieces: Sequence[_Piece], row: int) -> list[tuple[int, int]]:
+    """The columns that a row uses, as few spans as there can be."""
+    spans: list[tuple[int, int]] = []
+    start = 0
+    for piece in pieces:
+        used = piece.width if piece.used is None else int(piece.used[row])
+        if used and spans and spans[-1][1] == start:
+            spans[-1] = spans[-1][0], start + used
+        elif used:
+            spans.append((start, start + used))
+        start += piece.width
+    return spans or [(0, 0)]
 
 
 def _cut(matrix: NDArray[np.uint8]) -> list[bytes]:
@@ -358,20 +438,13 @@ def _cut(matrix: NDArray[np.uint8]) -> list[bytes]:
     return rows
 
 
-def _used_columns(pieces: Sequence[_Piece], starts: Sequence[int], row: int, width: int) -> NDArray[np.intp]:
-    used = np.ones(width, bool)
-    for piece, start in zip(pieces, starts, strict=True):
-        if piece.used is not None:
-            used[start + int(piece.used[row]) : start + piece.block.shape[1]] = False
-    return np.flatnonzero(used)
-
-
-def _compress(matrix: NDArray[np.uint8], pieces: Sequence[_Piece], starts: Sequence[int]) -> list[bytes]:
+def _compress(matrix: NDArray[np.uint8], pieces: Sequence[_Piece]) -> list[bytes]:
     used = np.ones(matrix.shape, bool)
-    for piece, start in zip(pieces, starts, strict=True):
+    start = 0
+    for piece in pieces:
         if piece.used is not None:
-            width = piece.block.shape[1]
-            used[:, start : start + width] = np.arange(width) < piece.used[:, None]
+            used[:, start : start + piece.width] = np.arange(piece.width) < piece.used[:, None]
+        start += piece.width
     ends = np.cumsum(used.sum(1)).tolist()
     data = matrix[used].tobytes()
-    return [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [data[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -52,9 +52,14 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def widths(raw: NDArray[np.uint64]) -> NDArray[np.int64] | int:
-    """Bytes that each value takes, 1 to 10; one number where all take the same."""
-    narrowest, widest = _width(raw.min()), _width(raw.max())
+def width(value: int) -> int:
+    """Bytes that a non-negative integer takes, 1 to 10."""
+    return max(1, (value.bit_length() + 6) // 7)
+
+
+def widths(raw: NDArray[np.uint64], lowest: int, highest: int) -> NDArray[np.int64] | int:
+    """Bytes that each value takes; one number where all take the same. All lie in [lowest, highest]."""
+    narrowest, widest = width(lowest), width(highest)
     if narrowest == widest:
         return widest
     out = np.full(len(raw), narrowest, np.int64)
@@ -63,14 +68,25 @@ def widths(raw: NDArray[np.uint64]) -> NDArray[np.int64] | int:
     return out
 
 
-def encode_into(raw: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
-    """Write the varints of `raw` (m,) to the left of `out`, uint8 (m, k), k at least the widest; the rest is undefined."""
-    for i in range(out.shape[1]):
+def encode_column(raw: NDArray[np.uint64], lowest: int, highest: int) -> NDArray[np.uint8]:
+    """The varints of `raw` (m,) as uint8 (m, k), k being the widest; what is right of a narrower one is undefined.
+
+    All values lie in [lowest, highest]: bytes that are the same from one bound to the other are not computed for each.
+    """
+    narrowest, widest = width(lowest), width(highest)
+    out = np.empty((len(raw), widest), np.uint8)
+    for i in range(widest):
+        low, high = lowest >> 7 * i, highest >> 7 * i
+        if low == high:
+            out[:, i] = low & 0x7F | (0x80 if low > 0x7F else 0)
+            continue
         rest = raw >> np.uint64(7 * i)
-        # The cast keeps the low eight bits; the eighth is the continuation bit.
-        more = np.uint8(0x80) * (rest > 0x7F)
-        out[:, i] = (rest.astype(np.uint8) & np.uint8(0x7F)) | more
-
-
-def _width(value: np.uint64) -> int:
-    return max(1, (int(value).bit_length() + 6) // 7)
+        column = rest.astype(np.uint8)  # which keeps the low eight bits; the eighth becomes the continuation bit
+        if i < narrowest - 1:
+            column |= np.uint8(0x80)
+        else:
+            column &= np.uint8(0x7F)
+            if i < widest - 1:
+                column |= (rest > 0x7F).astype(np.uint8) << np.uint8(7)
+        out[:, i] = column
+    return out
