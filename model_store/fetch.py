@@ -75,16 +75,16 @@ def fetch_verified(
     path = _allowed(descriptor, policy)
     if path is not None and path.is_dir():
         return _folder(descriptor, path, policy)
-    if descriptor.sha256 is not None and cache is not None:
-        with suppress(ArtifactError):  # Whatever is wrong with the cached copy, the original is better.
-            return _checked_size(_verified(descriptor, cache.fetch(descriptor.sha256)), policy)
+    cached = _cached(descriptor, cache)
+    if cached is not None:
+        return _verified(descriptor, cached, policy)
     if descriptor.location is None:
         payload = _inline(descriptor, stores, inline)
     elif path is not None:
         payload = read_file(descriptor.location, path, policy)
     else:
         payload = download(descriptor.location, policy)
-    fetched = _checked_size(_verified(descriptor, payload), policy)
+    fetched = _verified(descriptor, payload, policy)
     if cache is not None:
         with suppress(ArtifactTooLargeError, StoreFailedError):  # A full disk must not keep a model from serving.
             cache.put(payload)
@@ -123,6 +123,15 @@ def _folder(descriptor: Descriptor, path: Path, policy: FetchPolicy) -> Fetched:
     return Fetched(b"", path, digest, size_bytes)
 
 
+def _cached(descriptor: Descriptor, cache: ArtifactCache | None) -> bytes | None:
+    if descriptor.sha256 is None or cache is None:
+        return None
+    try:
+        return cache.fetch(descriptor.sha256)
+    except ArtifactError:  # Whatever is wrong with the copy, the original is better.
+        return None
+
+
 def _inline(
     descriptor: Descriptor, stores: Sequence[ArtifactStore], inline: Callable[[], bytes | None] | None
 ) -> bytes:
@@ -136,15 +145,11 @@ def _inline(
     return payload
 
 
-def _verified(descriptor: Descriptor, payload: bytes) -> Fetched:
+def _verified(descriptor: Descriptor, payload: bytes, policy: FetchPolicy) -> Fetched:
+    where = descriptor.location or f"the inline artifact of {descriptor.name}"
+    if len(payload) > policy.artifact_bytes:
+        raise ArtifactTooLargeError(where, len(payload), policy.artifact_bytes)
     digest = hashlib.sha256(payload).digest()
     if descriptor.sha256 is not None and digest != descriptor.sha256:
-        where = descriptor.location or f"the inline artifact of {descriptor.name}"
         raise DigestMismatchError(where, descriptor.sha256, digest)
     return Fetched(payload, None, digest, len(payload))
-
-
-def _checked_size(fetched: Fetched, policy: FetchPolicy) -> Fetched:
-    if fetched.size_bytes > policy.artifact_bytes:
-        raise ArtifactTooLargeError("the artifact", fetched.size_bytes, policy.artifact_bytes)
-    return fetched

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.core.bounded import BoundedMap
@@ -46,6 +46,7 @@ def logs(draw: st.DrawFn) -> list[LogEntry]:
     return entries
 
 
+@settings(deadline=None)
 @given(logs(), st.integers(0, 40))
 def test_any_prefix_and_then_the_rest_is_the_whole(log: list[LogEntry], split: int) -> None:
     halfway = fold_all(EMPTY, log[:split])
@@ -53,6 +54,7 @@ def test_any_prefix_and_then_the_rest_is_the_whole(log: list[LogEntry], split: i
     assert fold_all(halfway, log[split:]) == fold_all(EMPTY, log)
 
 
+@settings(deadline=None)
 @given(logs(), st.data())
 def test_records_that_come_again_change_nothing(log: list[LogEntry], data: st.DataObject) -> None:
     repeated: list[LogEntry] = []
@@ -63,11 +65,13 @@ def test_records_that_come_again_change_nothing(log: list[LogEntry], data: st.Da
     assert fold_all(EMPTY, repeated) == fold_all(EMPTY, log)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_the_revision_is_the_offset_of_the_last_record(log: list[LogEntry]) -> None:
     assert fold_all(EMPTY, log).offset == (log[-1].offset if log else -1)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_unknown_records_change_nothing_but_their_count(log: list[LogEntry]) -> None:
     known = [entry for entry in log if not isinstance(entry.record, Unknown)]
@@ -79,6 +83,7 @@ def test_unknown_records_change_nothing_but_their_count(log: list[LogEntry]) -> 
     assert counted == len(log) - len(known)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_versions_are_counted_from_one_by_model_in_the_order_of_the_log(log: list[LogEntry]) -> None:
     catalogue = fold_all(EMPTY, log)
@@ -89,6 +94,7 @@ def test_versions_are_counted_from_one_by_model_in_the_order_of_the_log(log: lis
         assert all(catalogue.versions[version.control_offset] == version for version in in_order)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_a_version_never_changes_and_never_goes_away(log: list[LogEntry]) -> None:
     catalogue = EMPTY
@@ -97,6 +103,7 @@ def test_a_version_never_changes_and_never_goes_away(log: list[LogEntry]) -> Non
         assert all(catalogue.versions[offset] == version for offset, version in before.versions.items())
 
 
+@settings(deadline=None)
 @given(logs())
 def test_a_route_serves_what_was_announced_last_for_its_data_type(log: list[LogEntry]) -> None:
     catalogue = fold_all(EMPTY, log)
@@ -108,6 +115,7 @@ def test_a_route_serves_what_was_announced_last_for_its_data_type(log: list[LogE
         assert catalogue.candidates(data_type) == tuple(newest_first)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_a_retry_takes_no_version_and_answers_to_the_first_request(log: list[LogEntry]) -> None:
     catalogue = fold_all(EMPTY, log)
@@ -126,6 +134,7 @@ def test_a_retry_takes_no_version_and_answers_to_the_first_request(log: list[Log
         assert found.control_offset == (first[request] if is_retry else entry.offset)
 
 
+@settings(deadline=None)
 @given(logs())
 def test_a_worker_has_loaded_only_what_its_latest_start_reported_live(log: list[LogEntry]) -> None:
     catalogue = fold_all(EMPTY, log)
@@ -144,6 +153,7 @@ def outcome(catalogue: Catalogue, offset: int, live: set[str]) -> OperationState
     return None if view is None else view.state
 
 
+@settings(deadline=None)
 @given(logs(), st.sets(words), st.sets(words))
 def test_an_operation_that_failed_or_succeeded_stays_so_when_workers_come(
     log: list[LogEntry], live: set[str], joining: set[str]
@@ -167,6 +177,7 @@ def is_earlier(catalogue: Catalogue, name: str, offset: int) -> bool:
     return worker is not None and worker.first_offset < offset
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers())), st.integers(1, 5))
 def test_a_bounded_map_keeps_what_was_set_last(steps: list[tuple[int, int]], capacity: int) -> None:
     bounded: BoundedMap[int, int] = BoundedMap(capacity)

@@ -1,7 +1,7 @@
 import hashlib
 
 from google.protobuf.internal import encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from immutables import Map
 from modelserving.v1 import descriptor_pb2
@@ -67,6 +67,7 @@ def announcements(draw: st.DrawFn) -> tuple[Descriptor, bytes | None]:
     )
 
 
+@settings(deadline=None)
 @given(announcements(), st.sampled_from(["sluice", "pmml-1"]))
 def test_a_descriptor_is_read_back_as_it_was_written_unknown_fields_included(
     announcement: tuple[Descriptor, bytes | None], dialect: str
@@ -78,11 +79,13 @@ def test_a_descriptor_is_read_back_as_it_was_written_unknown_fields_included(
     assert decode_record(record.headers, record.key, record.value, dialect) == Announced(descriptor, payload)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([None, "worker-started", "model-report", "other"]))
 def test_no_bytes_make_the_decoder_raise(value: bytes, record_type: str | None) -> None:
     decode_record(None if record_type is None else [("sluice-type", record_type)], None, value)
 
 
+@settings(deadline=None)
 @given(announcements(), st.data())
 def test_a_damaged_descriptor_is_a_value_too(
     announcement: tuple[Descriptor, bytes | None], data: st.DataObject
@@ -94,6 +97,7 @@ def test_a_damaged_descriptor_is_a_value_too(
     assert isinstance(decode_record(None, None, bytes(value)), Announced | Invalid)
 
 
+@settings(deadline=None)
 @given(fields_from(100), fields_from(300), st.integers(100, 400))
 def test_unknown_fields_are_what_remains_without_the_known_ones(one: bytes, other: bytes, split: int) -> None:
     everything = one + other

@@ -149,7 +149,8 @@ def test_what_a_worker_says_at_its_start_is_read_back() -> None:
 def test_a_report_is_read_back(state: ModelState) -> None:
     report = ModelReport(
         "w1", "e1", 17, "tree", 3, "wine", state, "why", "damaged",
-        (PartitionOffset("t", 0, 5), PartitionOffset("t", 1, 0)), 1_700_000_000_123, 12.5, 0.25, SIGNATURE, b"\7" * 32, "engine 1", 99,
+        (PartitionOffset("t", 0, 5), PartitionOffset("t", 1, 0)),
+        1_700_000_000_123, 12.5, 0.25, SIGNATURE, b"\7" * 32, "engine 1", 99,
     )  # fmt: skip
 
     record = encode_model_report(report)

@@ -1,0 +1,207 @@
+"""Statistics through a real Redis: written by workers, merged by readers, through outages."""
+
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from model_store.core.errors import StatisticsUnavailableError
+from model_store.core.stats import Series, merge_by_series
+from model_store.stats_store import RedisStatistics, Sheet
+from serving.adapters.statistics import Collector, StatisticsWriter
+from sluice.stack.redis import RunningRedis
+
+TREE = Series("tree", 3, "wine")
+FOREST = Series("forest", 1, "wine")
+
+
+class Clock:
+    """Time that a test moves; milliseconds since 1970 UTC."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[RedisStatistics]:
+    store = RedisStatistics(redis_url, namespace=f"test-{uuid.uuid4().hex}")
+    yield store
+    store.close()
+
+
+def count_in(store: RedisStatistics, window_seconds: int, clock: Clock) -> dict[Series, int]:
+    parts = store.read_window(window_seconds, clock.now_ms)
+    return {series: part.count for series, part in merge_by_series(part.series for part in parts).items()}
+
+
+def test_two_workers_are_read_apart_and_merge_to_their_sum(store: RedisStatistics, clock: Clock) -> None:
+    for worker, scored in (("w1", 10), ("w2", 5)):
+        collector = Collector(clock)
+        collector.observe(TREE, scored, 1, 0.01)
+        collector.dead_letters("decode", 2)
+        assert StatisticsWriter(collector, store, worker, "e1").write_now()
+
+    totals = store.read_totals()
+
+    assert {(part.worker, part.epoch): part.series[TREE].count for part in totals} == {
+        ("w1", "e1"): 11,
+        ("w2", "e1"): 6,
+    }
+    assert all(part.dead_letters == {"decode": 2} for part in totals)
+    merged = merge_by_series(part.series for part in totals)[TREE]
+    assert (merged.count, merged.errors, merged.duration_ns) == (17, 2, 20_000_000)
+
+
+def test_a_restart_does_not_set_the_totals_back(store: RedisStatistics, clock: Clock) -> None:
+    for epoch in ("e1", "e2"):
+        collector = Collector(clock)
+        collector.observe(TREE, 10, 0, 0.01)
+        StatisticsWriter(collector, store, "w1", epoch).write_now()
+        clock.pass_seconds(1)
+
+    totals = store.read_totals()
+
+    assert [part.epoch for part in totals] == ["e2", "e1"]
+    assert merge_by_series(part.series for part in totals)[TREE].count == 20
+
+
+def test_writing_again_what_was_written_changes_nothing(store: RedisStatistics, clock: Clock) -> None:
+    collector = Collector(clock)
+    collector.observe(TREE, 10, 0, 0.01)
+    sheets = {slot: sheet for slot, (sheet, _) in collector.unwritten().items()}
+
+    for _ in range(3):
+        store.write("w1", "e1", clock.now_ms, collector.total(), sheets)
+
+    assert count_in(store, 300, clock) == {TREE: 10}
+    assert store.read_totals()[0].series[TREE].count == 10
+
+
+def test_windows_answer_for_their_time_and_no_longer(redis_url: str, store: RedisStatistics) -> None:
+    clock = Clock()
+    clock.now_ms = Redis.from_url(redis_url).time()[0] * 1000  # type: ignore[index]  # the sync client's answer is a pair
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, store, "w1", "e1")
+    collector.observe(TREE, 1, 0, 0.01)
+    clock.pass_seconds(120)
+    collector.observe(TREE, 10, 0, 0.01)
+    writer.write_now()
+    assert count_in(store, 60, clock) == {TREE: 10}
+    assert count_in(store, 300, clock) == {TREE: 11}
+
+    clock.pass_seconds(3_000)
+    collector.observe(TREE, 100, 0, 0.01)
+    collector.observe(FOREST, 7, 0, 0.01)
+    writer.write_now()
+
+    assert count_in(store, 300, clock) == {TREE: 100, FOREST: 7}
+    assert count_in(store, 3_600, clock) == {TREE: 111, FOREST: 7}
+    assert count_in(store, 86_400, clock) == {TREE: 111, FOREST: 7}
+    with pytest.raises(ValueError, match="a window has"):
+        store.read_window(0, clock.now_ms)
+
+
+def test_time_slots_expire_by_themselves(redis_url: str, store: RedisStatistics, clock: Clock) -> None:
+    collector = Collector(clock)
+    collector.observe(TREE, 1, 0, 0.01)
+    StatisticsWriter(collector, store, "w1", "e1").write_now()
+
+    redis = Redis.from_url(redis_url)
+    lifetimes = {key.decode().rsplit(":", 2)[1]: redis.ttl(key) for key in redis.keys(f"{store._prefix}w1*:*:*")}  # type: ignore[union-attr]
+
+    assert 3_600 < lifetimes["10"] <= 3_600 + 70
+    assert 25 * 3_600 <= lifetimes["300"] <= 25 * 3_600 + 300
+
+
+def test_what_was_counted_while_redis_was_down_is_written_when_it_is_back(
+    redis_server: RunningRedis, clock: Clock
+) -> None:
+    store = RedisStatistics(redis_server.url, timeout_seconds=2.0)
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, store, "w1", "e1")
+    collector.observe(TREE, 1, 0, 0.01, np.array([clock.now_ms - 5]))
+    assert writer.write_now()
+
+    redis_server.stop()
+    for _ in range(40):
+        clock.pass_seconds(10)
+        collector.observe(TREE, 1, 0, 0.01)
+        collector.dead_letters("route")
+        assert not writer.write_now()
+    assert not writer.is_up
+    with pytest.raises(StatisticsUnavailableError, match="Redis"):
+        store.read_totals()
+
+    redis_server.start()
+    assert writer.write_now()
+
+    assert writer.is_up
+    assert store.read_totals()[0].series[TREE].count == 41
+    assert store.read_totals()[0].dead_letters == {"route": 40}
+    assert count_in(store, 100, clock) == {TREE: 10}
+    assert count_in(store, 401, clock) == {TREE: 41}
+    store.close()
+
+
+def test_a_long_outage_keeps_a_bounded_number_of_slots(clock: Clock) -> None:
+    nowhere = RedisStatistics("unix:///nowhere/redis.sock")
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, nowhere, "w1", "e1")
+
+    for _ in range(1_000):
+        clock.pass_seconds(300)
+        collector.observe(TREE, 1, 0, 0.01)
+        collector.unwritten()
+
+    assert not writer.write_now()
+    assert len(collector.unwritten()) <= 13 + 301
+    assert collector.total().series[TREE].count == 1_000
+
+
+def test_the_thread_writes_by_itself_and_flushes_at_the_end(redis_url: str) -> None:
+    namespace = f"test-{uuid.uuid4().hex}"
+    collector = Collector()
+    writer = StatisticsWriter(collector, RedisStatistics(redis_url, namespace=namespace), "w1", "e1", 60.0)
+    writer.start()
+
+    collector.observe(TREE, 3, 0, 0.01)
+    writer.stop()
+
+    reader = RedisStatistics(redis_url, namespace=namespace)
+    assert reader.read_totals()[0].series[TREE].count == 3
+    reader.close()
+
+
+def test_values_of_a_later_version_are_passed_over(redis_url: str, store: RedisStatistics, clock: Clock) -> None:
+    collector = Collector(clock)
+    collector.observe(TREE, 3, 0, 0.01)
+    StatisticsWriter(collector, store, "w1", "e1").write_now()
+    Redis.from_url(redis_url).set(f"{store._prefix}w1\0e1:total", b"\xc1 something else")
+
+    assert store.read_totals()[0].series == {}
+    assert count_in(store, 300, clock) == {TREE: 3}
+
+
+def test_a_url_that_is_not_of_redis_is_named() -> None:
+    with pytest.raises(StatisticsUnavailableError, match="'http://x' is not the URL of a Redis"):
+        RedisStatistics("http://x")
+
+
+def test_an_empty_sheet_can_be_written(store: RedisStatistics, clock: Clock) -> None:
+    store.write("w1", "e1", clock.now_ms, Sheet({}, {}), {})
+
+    assert store.read_totals()[0].series == {}
+    assert store.read_window(300, clock.now_ms) == []
