@@ -69,7 +69,8 @@ class BulkModel:
         numeric_target: bool,
     ) -> None:
         java = _java()
-        self._model = java.model.fromBytes(jpype.JArray(jpype.JByte)(document))
+        self._document = jpype.JArray(jpype.JByte)(document)
+        self._model = java.model.fromBytes(self._document)
         self._categories = list(categories)
         self._numeric_target = numeric_target
         wanted = [str(name) for name in self._model.inputNames()]
@@ -82,6 +83,7 @@ class BulkModel:
         self._order = order
         self._as_doubles = all(kind in ("number", "integer") for kind in kinds)
         self.fields = self._choose_fields()
+        del self._document
         self.matrix_width = sum(self._numbers_given)
         self.text_width = len(self._numbers_given) - self.matrix_width
         self._predict = java.row_function(self._model)
@@ -125,12 +127,17 @@ class BulkModel:
         return numbers, coded
 
     def _choose_fields(self) -> list[dict[str, Any]]:
-        """Ask PMML4S for its default outputs besides the document's own, which replace them when a document has any."""
+        """Have PMML4S compute its default outputs, and of the document's own those that are more than the same again.
+
+        A chain of models hands the outputs of its last segment through, whatever was asked of it: there, and wherever a
+        trial shows that PMML4S did not do as it was asked, its own choice is taken as it is.
+        """
         model = self._model
+        has_target = model.targetName() is not None
         own = list(model.customOutputFields()) or list(model.candidateOutputFields())
         default = [
             field
-            for field in (model.defaultOutputFields() if model.targetName() is not None else ())
+            for field in (model.defaultOutputFields() if has_target else ())
             if str(field.feature().toString()) != "probability" or field.value().isDefined()
         ]
         if default:
@@ -142,9 +149,14 @@ class BulkModel:
         self._java_fields = own + [field for field in default if str(field.name()) not in own_names]
         if default:
             model.setOutputFields(self._java_fields)
-        names = [str(field.name()) for field in model.outputFields()]
-        if names != [str(field.name()) for field in self._java_fields]:
-            raise ValueError(f"PMML4S gives the outputs {names} instead of those asked for")
+        if self._trial_width() != len(self._java_fields):
+            self._model = model = _java().model.fromBytes(self._document)
+            own_names = {str(field.name()) for field in model.customOutputFields()}
+            if has_target:
+                model.setSupplementOutput(True)
+            self._java_fields = list(model.outputFields())
+        if self._trial_width() != len(self._java_fields):
+            raise ValueError("PMML4S does not give the outputs that it announces")
         self._field_kinds = [_java().kind(field) for field in self._java_fields]
         spelling = {self._key(value): value for value in self._categories}
         fields = []
@@ -165,6 +177,10 @@ class BulkModel:
             )
         self._field_kinds = [str(field["kind"]) for field in fields]
         return fields
+
+    def _trial_width(self) -> int:
+        """How many values PMML4S gives for a record without any value."""
+        return len(self._model.predict(jpype.JArray(jpype.JObject)(len(self._order))))
 
     def _key(self, text: str) -> object:
         if self._numeric_target:

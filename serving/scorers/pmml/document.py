@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from xml.etree.ElementTree import Element, tostring
+from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from serving.core.errors import DamagedModelError, HostileModelError, ModelLimitError, UnsupportedModelError
 from serving.scorers.base import LoadLimits
+from serving.scorers.pmml.courtesy import STRIDE, pause
 
 SUPPORTED_MODELS: Final = frozenset(
     {
@@ -51,7 +52,17 @@ _UNSUPPORTED_ELEMENTS: Final = frozenset({"TableLocator", "ExternalModel"}) | _O
 _NOT_FOR_SCORING: Final = frozenset({"MiningBuildTask"})
 _ENCODINGS: Final = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "utf-16"})
 _NAMESPACE: Final = re.compile(r"https?://www\.dmg\.org/PMML-(\d+)[_.](\d+)/?")
-_CHUNK_BYTES: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 13
+
+_ESCAPES: Final = (
+    ("&", "&amp;"),
+    ("<", "&lt;"),
+    (">", "&gt;"),
+    ('"', "&quot;"),
+    ("\n", "&#10;"),
+    ("\r", "&#13;"),
+    ("\t", "&#9;"),
+)
 
 # PMML 4.4, "Built-in functions". PMML4S looks a name up in its own table, other consumers in the class path: a name that
 # is not in the standard and not defined by the document itself has no meaning that we could promise.
@@ -89,7 +100,24 @@ class Document:
     def serialise(self) -> bytes:
         """The tree as ASCII XML without declaration, in the PMML namespace: what an engine may be given."""
         self.root.set("xmlns", f"http://www.dmg.org/PMML-{self.version.replace('.', '_')}")
-        return bytes(tostring(self.root, encoding="us-ascii"))
+        parts: list[str] = []
+        pending: list[Element | str] = [self.root]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            if len(parts) % STRIDE == 0:
+                pause()
+            attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in part.items())
+            text = _escaped(part.text) if part.text else ""
+            if not len(part) and not text:
+                parts.append(f"<{part.tag}{attributes}/>")
+                continue
+            parts.append(f"<{part.tag}{attributes}>{text}")
+            pending.append(f"</{part.tag}>")
+            pending.extend(reversed(part))
+        return "".join(parts).encode("ascii", "xmlcharrefreplace")
 
 
 def parse(payload: bytes, limits: LoadLimits) -> Document:
@@ -142,6 +170,7 @@ class _TreeBuilder:
         try:
             for start in range(0, len(view), _CHUNK_BYTES):
                 self._parser.Parse(view[start : start + _CHUNK_BYTES], False)
+                pause()
             self._parser.Parse(b"", True)
         except expat.ExpatError as error:
             # A sequence, not a phrase: expat's own words, then where.
@@ -270,6 +299,15 @@ def models_of(model: Element) -> Iterator[Element]:
         for child in segment:
             if child.tag in SUPPORTED_MODELS:
                 yield from models_of(child)
+
+
+def _escaped(text: str) -> str:
+    """Text for an attribute or an element, line breaks included: a parser would make blanks of them in an attribute."""
+    if text.isalnum():
+        return text
+    for character, escape in _ESCAPES:
+        text = text.replace(character, escape)
+    return text
 
 
 def _names(names: dict[str, None]) -> str:

@@ -34,8 +34,8 @@ class PmmlEngine:
         if artifact.directory is not None:
             raise DamagedModelError(f"a PMML model is one document, not a directory ({artifact.directory})")
         document = parse(artifact.payload, artifact.limits)
-        edits = normalise(document)
         schema = read_schema(document)
+        edits = normalise(document)
         engine = self._supervisor.engine
         number, description = self._supervisor.load(
             _head(document, schema), document.serialise(), _left(deadline, artifact.limits.load_seconds)

@@ -4,8 +4,10 @@ Rules for single records, all of them `failures` that cost the neighbours nothin
 
 * a value that the document's type cannot hold (3.5 in an integer field, 2 in a boolean one) is refused before it is sent,
   because PMML4S would cut it to fit without a word;
+* a missing boolean without a replacement is refused as well: PMML4S would take it for false;
 * a record for which the model gives no result, because a value is missing or is not a valid one and the model has no rule
-  for that, has every output null. It is a failure that names the fields that are missing; no number is made up for it;
+  for that, has a null label (or number) and null probabilities. It is a failure that names the fields that are missing; no
+  number is made up for it;
 * a row that kills the engine or keeps it busy for too long is found among its neighbours and named.
 
 A single null among other outputs is NaN (or code -1). Infinity goes into the model like any other number.
@@ -101,7 +103,7 @@ class PmmlScorer:
             else:
                 columns, failures = self._score_survivors(screened)
         outputs = self._outputs(columns, rows)
-        for row in _rows_without_result(outputs, rows):
+        for row in self._rows_without_result(outputs, rows):
             failures.setdefault(row, self._why_no_result(features, row))
         return Predictions(outputs, failures | unfit)
 
@@ -128,15 +130,22 @@ class PmmlScorer:
             if field.kind == "number":
                 continue
             values = matrix[:, column]
-            fits = np.isnan(values)
+            missing = np.isnan(values)
+            if field.replacement is not None and missing.any():
+                matrix = matrix.copy()
+                matrix[missing, column] = field.replacement
+                values, missing = matrix[:, column], np.zeros(len(matrix), np.bool_)
+            if field.kind == "boolean":
+                for row in np.flatnonzero(missing).tolist():
+                    unfit[row] = f"the boolean field {field.name!r} is missing, which the engine cannot tell from false"
+            fits = missing.copy()
             fits |= (
                 (values == 0) | (values == 1)
                 if field.kind == "boolean"
                 else (np.abs(values) < 2**53) & (values % 1 == 0)
             )
             if not fits.all():
-                if not unfit:
-                    matrix = matrix.copy()
+                matrix = matrix.copy()
                 for row in np.flatnonzero(~fits).tolist():
                     unfit[row] = f"the field {field.name!r} is of type {field.kind}, and {values[row]:g} is not"
                 matrix[~fits, column] = np.nan
@@ -179,6 +188,25 @@ class PmmlScorer:
                 outputs[spec.name] = columns[sources[0]]
         return outputs
 
+    def _rows_without_result(self, outputs: dict[str, Column], rows: int) -> list[int]:
+        """Rows whose main outputs are null: the predicted value and the probabilities, or else everything."""
+        main = [
+            name
+            for name, sources in zip(outputs, self._plan.sources, strict=True)
+            if self._fields[sources[0]].feature in ("predictedValue", "probability")
+        ]
+        empty = np.ones(rows, np.bool_)
+        for name in main or outputs:
+            column = outputs[name]
+            if isinstance(column, TextColumn):
+                empty &= column.codes < 0
+            else:
+                null = np.isnan(column)
+                empty &= null if null.ndim == 1 else null.all(axis=1)
+            if not empty.any():
+                return []
+        return np.flatnonzero(empty).tolist()
+
     def _why_no_result(self, features: Features, row: int) -> str:
         missing = []
         for column, slot in enumerate(self.schema.matrix_slots):
@@ -205,20 +233,6 @@ def _encode(features: Features) -> list[Part]:
 
 def _values(dictionary: list[str] | None, categories: Sequence[str]) -> Sequence[str]:
     return categories if dictionary is None else dictionary
-
-
-def _rows_without_result(outputs: dict[str, Column], rows: int) -> list[int]:
-    """Rows of which every output is null."""
-    empty = np.ones(rows, np.bool_)
-    for column in outputs.values():
-        if isinstance(column, TextColumn):
-            empty &= column.codes < 0
-        else:
-            null = np.isnan(column)
-            empty &= null if null.ndim == 1 else null.all(axis=1)
-        if not empty.any():
-            return []
-    return np.flatnonzero(empty).tolist()
 
 
 def _put(whole: Column, start: int, stop: int, part: Column) -> Column:

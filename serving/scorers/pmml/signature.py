@@ -59,12 +59,14 @@ class Input:
         kind: What a value is; `integer` and `boolean` travel as numbers in the matrix.
         is_optional: The model says what a missing value means.
         categories: The valid values, where the dictionary lists them.
+        replacement: What a missing integer or boolean is replaced by, which PMML4S cannot do; else `None`.
     """
 
     name: str
     kind: Kind
     is_optional: bool
     categories: tuple[str, ...]
+    replacement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ def read_schema(document: Document) -> Schema:
             or mining.get("missingValueReplacement") is not None
             or mining.get("missingValueTreatment") in _TREATED
         )
-        inputs.append(Input(name, _kind(field), optional, tuple(declared_values(field))))
+        kind, replacement = _kind(field), mining.get("missingValueReplacement")
+        inputs.append(Input(name, kind, optional, tuple(declared_values(field)), _replacement(kind, replacement)))
     if not inputs:
         raise UnsupportedModelError("the model has no active field: its answer would not depend on the record")
     if len({field.name for field in inputs}) != len(inputs):
@@ -235,6 +238,15 @@ def _kind(field: Element) -> Kind:
         known = ", ".join(_KINDS)
         raise UnsupportedModelError(f"the field {field.get('name')!r} is of type {data_type!r}; supported are {known}")
     return kind
+
+
+def _replacement(kind: Kind, text: str | None) -> float | None:
+    if text is None or kind not in ("integer", "boolean"):
+        return None
+    try:
+        return {"true": 1.0, "false": 0.0}.get(text) if kind == "boolean" and text.isalpha() else float(text)
+    except ValueError as error:
+        raise DamagedModelError(f"missingValueReplacement={text!r} is not of type {kind}") from error
 
 
 def _categories(model: Element, field: Element | None) -> tuple[str, ...]:
