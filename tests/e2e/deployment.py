@@ -43,7 +43,8 @@ def wine_values(data_type: str = "wine", wines: Wines | None = None) -> list[byt
     record = wine_record()
     rows = (wines or make_wines()).matrix
     return [
-        record(**dict(zip(FEATURES, row.tolist(), strict=True)), data_type=data_type).SerializeToString() for row in rows
+        record(**dict(zip(FEATURES, row.tolist(), strict=True)), data_type=data_type).SerializeToString()
+        for row in rows
     ]
 
 
@@ -106,7 +107,12 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self._producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "message.max.bytes": 20 << 20}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "acks": "all",
+                "enable.idempotence": True,
+                "message.max.bytes": 20 << 20,
+            }
         )
 
     # ---------------------------------------------------------------- workers
@@ -174,11 +180,15 @@ class Deployment:
             fields = {"modeltype": TYPES[model.suffix], "data": model.read_bytes(), **fields}
         else:
             fields = {"data": model, **fields}
-        return self.send_control(ModelDescriptor(name=name, data_type=data_type, **fields).SerializeToString(), data_type)
+        return self.send_control(
+            ModelDescriptor(name=name, data_type=data_type, **fields).SerializeToString(), data_type
+        )
 
     def send_control(self, value: bytes, key: str = "wine") -> int:
         placed: list[int] = []
-        self._producer.produce(self.control, value, key.encode(), on_delivery=lambda error, record: placed.append(record.offset()))
+        self._producer.produce(
+            self.control, value, key.encode(), on_delivery=lambda error, record: placed.append(record.offset())
+        )
         assert self._producer.flush(30) == 0
         return placed[0]
 
@@ -223,7 +233,9 @@ class Deployment:
     def starts(self) -> list[WorkerStarted]:
         return [WorkerStarted.FromString(record.value()) for record in self._control("worker-started")]
 
-    def wait_for_report(self, control_offset: int, state: int, seconds: float = 60.0, workers: int = 1) -> list[ModelReport]:
+    def wait_for_report(
+        self, control_offset: int, state: int, seconds: float = 60.0, workers: int = 1
+    ) -> list[ModelReport]:
         """The reports of so many workers about one descriptor, in one state."""
 
         def found() -> list[ModelReport]:

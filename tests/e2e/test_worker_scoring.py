@@ -74,10 +74,19 @@ def test_each_kind_of_poison_is_a_dead_letter_and_its_neighbours_are_scored(depl
     letters = {letter.offset * 4 + letter.partition: letter for letter in deployment.read_dead_letters(5)}
     assert set(letters) == set(poison)
     stages = {i: DeadLetter.Stage.Name(letter.stage) for i, letter in letters.items()}
-    assert stages == {10: "STAGE_DECODE", 50: "STAGE_DECODE", 90: "STAGE_ROUTE", 130: "STAGE_ROUTE", 170: "STAGE_DECODE"}
+    assert stages == {
+        10: "STAGE_DECODE",
+        50: "STAGE_DECODE",
+        90: "STAGE_ROUTE",
+        130: "STAGE_ROUTE",
+        170: "STAGE_DECODE",
+    }
     assert letters[10].value == b"\xff\xff\xff"
     assert letters[10].key == b"k10"
-    assert [(header.key, header.HasField("value")) for header in letters[10].headers] == [("traceparent", True), ("empty", False)]
+    assert [(header.key, header.HasField("value")) for header in letters[10].headers] == [
+        ("traceparent", True),
+        ("empty", False),
+    ]
     assert not letters[170].HasField("value")
     assert "beer" in letters[130].reason
     assert letters[130].data_type == "beer"
@@ -187,7 +196,9 @@ def test_metrics_tell_what_was_scored(deployment):
     deployment.send([*wine_values()[:40], b"\xff"])
     deployment.read_results(40)
 
-    text = until(lambda: (m := worker.metrics()) if "decode" in (m := worker.metrics()) else "", 10, "a dead letter is counted")
+    text = until(
+        lambda: (m := worker.metrics()) if "decode" in (m := worker.metrics()) else "", 10, "a dead letter is counted"
+    )
 
     assert 'data_type="wine"' in text
     assert 'version="1"' in text

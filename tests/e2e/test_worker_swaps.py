@@ -1,48 +1,13 @@
 """Models that change while records flow: nothing lost, nothing twice, every result by exactly one version."""
 
-import threading
-
 import pytest
 from deployment import GRAPH, LINEAR, TREE, until, wine_values
 from modelserving.v1.control_pb2 import ModelReport
+from sending import Sending, coordinates
 
 from sluice.demo.wine import ARTIFACTS
 
 SWAPS = 100
-
-
-class Sending:
-    """Sends records in a thread, as fast as the broker takes them, until the block ends."""
-
-    def __init__(self, deployment, pause_seconds: float = 0.0) -> None:
-        self._deployment, self._pause = deployment, pause_seconds
-        self._values = wine_values()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.sent = 0
-        self.error: BaseException | None = None
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(60)
-        assert self.error is None
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._deployment.send(self._values[:400])
-                self.sent += 400
-                self._stop.wait(self._pause)
-        except BaseException as error:
-            self.error = error
-
-
-def coordinates(results):
-    return [(row.partition, row.offset) for row in results]
 
 
 def test_a_hundred_swaps_at_full_rate_lose_and_repeat_nothing(deployment):
@@ -68,7 +33,9 @@ def test_a_hundred_swaps_at_full_rate_lose_and_repeat_nothing(deployment):
     assert len(live) + len(retired) == last_version
     assert worker.stop() == 0
     for partition in range(4):
-        versions = [row.model_version for row in sorted(results, key=lambda row: row.offset) if row.partition == partition]
+        versions = [
+            row.model_version for row in sorted(results, key=lambda row: row.offset) if row.partition == partition
+        ]
         assert versions == sorted(versions), "a version scored a record after a newer one did"
 
 
@@ -76,7 +43,12 @@ def test_a_hundred_swaps_at_full_rate_lose_and_repeat_nothing(deployment):
     ("damage", "problem"),
     [
         (lambda: (ARTIFACTS / "wine_damaged.pmml").read_bytes(), "damaged"),
-        (lambda: LINEAR.read_bytes().replace(b"<PMML", b'<!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///etc/passwd">]><PMML', 1), "hostile"),
+        (
+            lambda: LINEAR.read_bytes().replace(
+                b"<PMML", b'<!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///etc/passwd">]><PMML', 1
+            ),
+            "hostile",
+        ),
         (lambda: b"<PMML version='4.4' xmlns='http://www.dmg.org/PMML-4_4'></PMML>", "unsupported"),
         (lambda: LINEAR.read_bytes().replace(b"alcohol", b"proof"), "signature"),
     ],

@@ -1,0 +1,43 @@
+"""A stream of records that flows while a test does something to the workers."""
+
+from __future__ import annotations
+
+import threading
+
+from deployment import Deployment, wine_values
+
+
+class Sending:
+    """Sends records in a thread, in chunks of 400, until the block ends; as fast as the broker takes them, or with pauses."""
+
+    def __init__(self, deployment: Deployment, pause_seconds: float = 0.0) -> None:
+        self._deployment, self._pause = deployment, pause_seconds
+        self._values = wine_values()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.sent = 0
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Sending:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(90)
+        assert not self._thread.is_alive()
+        assert self.error is None, self.error
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._deployment.send(self._values[:400])
+                self.sent += 400
+                self._stop.wait(self._pause)
+        except BaseException as error:
+            self.error = error
+
+
+def coordinates(results) -> list[tuple[int, int]]:
+    """Where the records of results stood in their topic."""
+    return [(row.partition, row.offset) for row in results]
