@@ -105,29 +105,47 @@ DECODER_MUTANTS = {
 }
 
 ENCODER_MUTANTS = {
-    "-0.0 is a default": ("is_set = payload.any(1)", "is_set = np.asarray(column != 0)"),
-    "a default with presence is not written": (
-        "if field.has_presence:\n        return _Piece(block)",
-        "if False:\n        return _Piece(block)",
+    "-0.0 is a default": ("message_encoder", "is_set = payload.any(1)", "is_set = np.asarray(column != 0)"),
+    "a number with presence that is 0 is not written": (
+        "message_encoder",
+        "if field.has_presence:\n        return _Piece(field.tag, payload)",
+        "if False:\n        return",
     ),
-    "a default without presence is written": ("if is_default is not None and is_default.any():", "if False:"),
-    "zigzag is forgotten": ("if field.type in _ZIGZAG:", "if False:"),
-    "the length of a text is that of its characters": ("varint(len(data)) + data", "varint(len(value)) + data"),
+    "an integer that is 0 is written": ("message_encoder", "if lowest == 0 and not field.has_presence:", "if False:"),
+    "zigzag is forgotten": ("message_encoder", "if field.type in _ZIGZAG:", "if False:"),
+    "the length of a text is that of its characters": (
+        "message_encoder",
+        "varint(len(data)) + data",
+        "varint(len(value)) + data",
+    ),
     "fields come in the order they are given": (
+        "message_encoder",
         "sorted(columns, key=lambda name: self._field(name).number)",
         "list(columns)",
     ),
-    "all rows are as wide as the first": (
-        "found, first = np.unique(kind, return_index=True)",
-        "found, first = kind[:1], np.zeros(1, np.int64)",
+    "all rows are as wide as the first": ("message_encoder", "if len(kinds.starts) == 1:", "if True:"),
+    "kinds are told apart by one field": (
+        "message_encoder",
+        "kind = kind * (piece.width + 1) + piece.used",
+        "kind = 0 * kind + piece.used",
     ),
-    "kinds are told apart by one field": ("kind * (end - at + 1) + piece.used", "piece.used"),
-    "an empty text with presence is not written": ("not value and not has_presence", "not value"),
-    "rows are cut off late": (
-        "zip([0, *ends[:-1]], ends, strict=True)",
-        "zip([0, *ends[:-1]], [*ends[1:], None], strict=True)",
+    "rows come in the order of their kinds": ("message_encoder", "out[kinds.order] = values", "out[:] = values"),
+    "gaps between spans are kept": ("message_encoder", "spans[-1][1] == start:", "True:"),
+    "an empty text with presence is not written": ("message_encoder", "not value and not has_presence", "not value"),
+    "rows are cut out late": (
+        "message_encoder",
+        "zip([0, *ends[:-1]], ends, strict=True)]",
+        "zip([0, *ends[:-1]], [*ends[1:], None], strict=True)]",
     ),
-    "varints never continue": ("block[:, len(tag) :])", "block[:, len(tag) :] & 0x7F)"),
+    "a byte that is the same in the lowest and the highest is computed for none": (
+        "varints",
+        "if low == high:",
+        "if True:",
+    ),
+    "constant bytes of varints never continue": ("varints", "(0x80 if low > 0x7F else 0)", "0"),
+    "bytes that all varints have never continue": ("varints", "column |= np.uint8(0x80)", "column &= np.uint8(0x7F)"),
+    "bytes that some varints have always continue": ("varints", "(rest > 0x7F).astype(np.uint8)", "np.uint8(1)"),
+    "the width of a varint is that of the narrowest": ("varints", "out += raw >= threshold", "pass"),
 }
 
 
@@ -143,8 +161,8 @@ def test_the_check_of_the_decoder_finds_the_bug(bug: str) -> None:
 
 @pytest.mark.parametrize("bug", ENCODER_MUTANTS)
 def test_the_check_of_the_encoder_finds_the_bug(bug: str) -> None:
-    text, changed = ENCODER_MUTANTS[bug]
-    with mutant("message_encoder", text, changed):
+    module, text, changed = ENCODER_MUTANTS[bug]
+    with mutant(module, text, changed):
         encoder = importlib.import_module("serving.formats.message_encoder").MessageEncoder
 
     assert not passes(lambda: check_encoder(encoder))
@@ -223,11 +241,21 @@ def check_encoder(message_encoder: Any) -> None:
             "ostr": TextColumn(np.array([rnd.randrange(-1, 3) for _ in range(count)]), labels),
             "opt": np.array([rnd.choice([0.0, -0.0, np.nan, 1.0]) for _ in range(count)]),
             "db": np.array([rnd.choice([0.0, -0.0, 2.0]) for _ in range(count)]),
+            "i64": np.arange(16_384 - count // 2, 16_384 - count // 2 + count),
+            "u64": np.arange(count, dtype=np.uint64) + 2**40,
             "s32": np.array([rnd.choice(integers) for _ in range(count)]),
             "embd": np.array([[rnd.random(), 0.0] for _ in range(count)]),
             "st": "same",
         }
-        for names in (list(columns), ["ostr", "s32"], ["s32"], ["db", "st"], ["opt", "ostr"], ["embd", "opt"]):
+        for names in (
+            list(columns),
+            ["ostr", "s32"],
+            ["s32"],
+            ["i64", "u64"],
+            ["db", "st"],
+            ["opt", "ostr"],
+            ["embd", "opt"],
+        ):
             chosen = {name: columns[name] for name in names}
             assert encoder.encode(count, chosen) == [_message(chosen, row) for row in range(count)]
 
