@@ -68,12 +68,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"control_api: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, _exit)
     if settings.artifacts.dir is not None:
         settings.artifacts.dir.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.artifacts.dir)
     server = Server(create_app(settings), settings)
     server.run()
     return 0 if server.started else 3
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """Before the server handles signals itself, and when it raises them again after it has stopped: asked to, so 0."""
+    sys.exit(0)
 
 
 if __name__ == "__main__":

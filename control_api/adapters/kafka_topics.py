@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 
 _TIMEOUT_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
+_CHUNK_RECORDS = 200
+_CHUNK_BYTES = 131_072
 _PART = re.compile(r"([A-Za-z0-9._-]{1,249}):((?:\d{1,9}\.\d{1,18})(?:-\d{1,9}\.\d{1,18})*)")
 
 
@@ -90,7 +92,7 @@ class KafkaTopics:
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 100,
                 "fetch.message.max.bytes": 262_144,
-                "queued.max.messages.kbytes": 1024,
+                "queued.max.messages.kbytes": 512,
                 "queued.min.messages": 100,
                 "reconnect.backoff.max.ms": 1000,
             }
@@ -178,7 +180,7 @@ class KafkaTail:
         if not self._places:
             time.sleep(timeout_seconds)
             return []
-        return [topic_record(m) for m in consumer.consume(100, timeout_seconds) if m.error() is None]
+        return list(_some(consumer, timeout_seconds))
 
     def _look_for_partitions(self, consumer: Consumer) -> None:
         try:
@@ -189,6 +191,22 @@ class KafkaTail:
         if new:
             self._places |= new
             consumer.incremental_assign([TopicPartition(t, p, offset) for (t, p), offset in new.items()])
+
+
+def _some(consumer: Consumer, timeout_seconds: float) -> Iterator[TopicRecord]:
+    """What comes in time, and what has come by then: `_CHUNK_RECORDS` at most, and no more beyond `_CHUNK_BYTES`."""
+    taken_bytes = 0
+    for _ in range(_CHUNK_RECORDS):
+        message = consumer.poll(timeout_seconds)
+        if message is None:
+            return
+        timeout_seconds = 0.0
+        if message.error() is None:
+            record = topic_record(message)
+            yield record
+            taken_bytes += len(record.value or b"")
+            if taken_bytes > _CHUNK_BYTES:
+                return
 
 
 def topic_record(message: Message) -> TopicRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -247,8 +248,11 @@ class EventReader:
     def close(self) -> None:
         """Leave."""
         self._quit = True
-        self._client.close()
+        if not self.has_ended.is_set():
+            self.response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
+        self._context.__exit__(None, None, None)
+        self._client.close()
 
     def _read(self) -> None:
         event: dict[str, Any] = {}
@@ -261,7 +265,7 @@ class EventReader:
                 elif ": " in line:
                     name, _, value = line.partition(": ")
                     event[name] = value
-        except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError):
+        except httpx.HTTPError:
             assert self._quit, "the stream broke"
         finally:
             self.has_ended.set()
