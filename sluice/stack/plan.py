@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sluice.stack import kafka, redis, settings_files, topics
 from sluice.stack.errors import ForeignError, SettingsFileError
-from sluice.stack.ports import LOOPBACK, free_port, holder_of, is_free
+from sluice.stack.ports import LOOPBACK, accepts_connections, free_port, holder_of, is_free
 from sluice.stack.services import HttpReady, Service
 from sluice.stack.state import StackState
 
@@ -147,9 +147,18 @@ def _own_redis(wanted: Wanted) -> redis.RedisPlan | None:
 
 
 def _answering_kafka(bootstrap: str) -> str:
-    if kafka.cluster_id_at(bootstrap, timeout_seconds=10.0) is None:
+    # Asked first, because a Kafka client goes on trying where nobody listens.
+    listens = any(_accepts_connections(address.strip()) for address in bootstrap.split(","))
+    if not listens or kafka.cluster_id_at(bootstrap, timeout_seconds=10.0) is None:
         raise SettingsFileError(f"No Kafka answers at {bootstrap}: --kafka takes HOST:PORT of a running broker.")
     return bootstrap
+
+
+def _accepts_connections(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise SettingsFileError(f"--kafka {address}: HOST:PORT is needed, or several with commas between them.")
+    return accepts_connections(int(port), host.strip("[]"), timeout_seconds=5.0)
 
 
 def _answering_redis(url: str) -> str:
