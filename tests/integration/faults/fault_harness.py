@@ -211,6 +211,7 @@ class Stage:
     task: Task
     command: Command = relay_command
     identify: Identify = relay_identity
+    joined_event: str = "partitions.assigned"
     workers: dict[str, Worker] = field(default_factory=dict)
     disturbances: list[Disturbance] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -254,7 +255,10 @@ class Stage:
         end = time.monotonic() + seconds
         while not (load.sent <= ledger.copies.keys()) and time.monotonic() < end:
             ledger.read(consumer, 0.5)
-        exits = [worker.stop() for worker in self.workers.values() if worker.process.poll() is None]
+        alive = [worker for worker in self.workers.values() if worker.process.poll() is None]
+        for worker in alive:
+            worker.wait_for(self.joined_event)  # before that a signal may find it still importing
+        exits = [worker.stop() for worker in alive]
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 2.0:  # what the workers wrote while they stopped is there by then
             if ledger.read(consumer, 0.5):
