@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from immutables import Map
@@ -21,6 +21,7 @@ class BoundedMap(Generic[K, V]):
         entries: Key -> (when it was set, value).
         order: When it was set -> key.
         clock: Counts the calls of `set`.
+        oldest: No entry was set earlier than this.
     """
 
     capacity: int
@@ -41,7 +42,7 @@ class BoundedMap(Generic[K, V]):
             if dropped is not None:
                 entries, order = entries.delete(dropped), order.delete(oldest)
             oldest += 1
-        return replace(self, entries=entries, order=order, clock=self.clock + 1, oldest=oldest)
+        return BoundedMap(self.capacity, entries, order, self.clock + 1, oldest)
 
     def get(self, key: K) -> V | None:
         """The value, or `None`."""

@@ -113,19 +113,18 @@ def fold(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
     record = entry.record
     match record:
         case Announced(descriptor):
-            after = _announce(catalogue, entry, descriptor)
+            return _announce(catalogue, entry, descriptor)
         case Invalid():
-            after = _reject(catalogue, entry, record)
+            return _reject(catalogue, entry, record)
         case WorkerStarted():
-            after = _start(catalogue, entry, record)
+            return _start(catalogue, entry, record)
         case ModelReport():
-            after = _report(catalogue, entry, record)
+            return _report(catalogue, entry, record)
         case Unknown(record_type):
             count = (catalogue.unknown.get(record_type) or 0) + 1
-            after = replace(catalogue, unknown=catalogue.unknown.set(record_type, count))
+            return replace(catalogue, offset=entry.offset, unknown=catalogue.unknown.set(record_type, count))
         case _:
             assert_never(record)
-    return replace(after, offset=entry.offset)
 
 
 def fold_all(catalogue: Catalogue, entries: Iterable[LogEntry]) -> Catalogue:
@@ -136,18 +135,21 @@ def fold_all(catalogue: Catalogue, entries: Iterable[LogEntry]) -> Catalogue:
 
 
 def _announce(catalogue: Catalogue, entry: LogEntry, descriptor: Descriptor) -> Catalogue:
-    request = (descriptor.data_type, descriptor.name, descriptor.request_id)
+    requests = catalogue.requests
     if descriptor.request_id:
-        first = catalogue.requests.get(request)
+        request = (descriptor.data_type, descriptor.name, descriptor.request_id)
+        first = requests.get(request)
         if first is not None:
-            return replace(catalogue, retries=catalogue.retries.set(entry.offset, first))
-        catalogue = replace(catalogue, requests=catalogue.requests.set(request, entry.offset))
+            return replace(catalogue, offset=entry.offset, retries=catalogue.retries.set(entry.offset, first))
+        requests = requests.set(request, entry.offset)
     model = catalogue.models.get(descriptor.name) or RegisteredModel(descriptor.name, entry.timestamp_ms)
     version = ModelVersion(model.latest + 1, entry.offset, entry.timestamp_ms, descriptor)
     route = catalogue.routes.get(descriptor.data_type)
     turned = Route(descriptor.data_type, (version,)) if route is None else route.turned_to(version)
     return replace(
         catalogue,
+        offset=entry.offset,
+        requests=requests,
         models=catalogue.models.set(model.name, model.adding(version)),
         routes=catalogue.routes.set(turned.data_type, turned),
         versions=catalogue.versions.set(entry.offset, version),
@@ -158,7 +160,7 @@ def _reject(catalogue: Catalogue, entry: LogEntry, invalid: Invalid) -> Catalogu
     rejected = Rejected(
         entry.offset, entry.timestamp_ms, invalid.reason, invalid.name, invalid.data_type, invalid.request_id
     )
-    return replace(catalogue, rejected=catalogue.rejected.set(entry.offset, rejected))
+    return replace(catalogue, offset=entry.offset, rejected=catalogue.rejected.set(entry.offset, rejected))
 
 
 def _start(catalogue: Catalogue, entry: LogEntry, started: WorkerStarted) -> Catalogue:
@@ -167,7 +169,7 @@ def _start(catalogue: Catalogue, entry: LogEntry, started: WorkerStarted) -> Cat
         worker = Worker(started.worker, started.epoch, entry.offset, entry.offset, started)
     else:
         worker = worker.restarted(started, entry.offset)
-    return replace(catalogue, workers=catalogue.workers.set(worker.worker, worker))
+    return replace(catalogue, offset=entry.offset, workers=catalogue.workers.set(worker.worker, worker))
 
 
 def _report(catalogue: Catalogue, entry: LogEntry, report: ModelReport) -> Catalogue:
@@ -175,6 +177,6 @@ def _report(catalogue: Catalogue, entry: LogEntry, report: ModelReport) -> Catal
     if worker is None:
         worker = Worker(report.worker, report.epoch, entry.offset, entry.offset)
     if report.epoch != worker.epoch:
-        return replace(catalogue, stale_reports=catalogue.stale_reports + 1)
+        return replace(catalogue, offset=entry.offset, stale_reports=catalogue.stale_reports + 1)
     worker = worker.reporting(Reported(report, entry.offset, entry.timestamp_ms))
-    return replace(catalogue, workers=catalogue.workers.set(worker.worker, worker))
+    return replace(catalogue, offset=entry.offset, workers=catalogue.workers.set(worker.worker, worker))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from immutables import Map
@@ -63,7 +63,8 @@ class RegisteredModel:
 
     def adding(self, version: ModelVersion) -> RegisteredModel:
         """The same model with one version more."""
-        return replace(self, latest=version.version, versions=self.versions.set(version.version, version))
+        versions = self.versions.set(version.version, version)
+        return RegisteredModel(self.name, self.created_at_ms, version.version, versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Route:
 
     def turned_to(self, version: ModelVersion) -> Route:
         """The same route, served by another version from now on."""
-        return replace(self, history=(version, *self.history[: ROUTE_HISTORY - 1]))
+        return Route(self.data_type, (version, *self.history[: ROUTE_HISTORY - 1]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def test_nothing_outside_the_roots_is_read(root: Path) -> None:
     (root / "folder-link").symlink_to(root.parent)
     (root.parent / "root-of-another").mkdir()
     (root.parent / "root-of-another" / "model").write_bytes(b"x")
-    outside = [
+    outside: list[str | Path] = [
         root.parent / "secret",
         f"{root}/../secret",
         f"file://{root}/%2e%2e/secret",
@@ -147,7 +147,8 @@ def test_without_a_root_no_file_is_read_and_the_cache_does_not_change_that(root:
 
 @pytest.mark.parametrize(
     "location",
-    ["ftp://h/m", "model.pb", "./model.pb", "file:model.pb", "file://host/m", "file:///m?x", "file:///m#x", "http://[", "s3://b/k", "data:,x", "file:///a%00b"],
+    ["ftp://h/m", "model.pb", "./model.pb", "file:model.pb", "file://host/m", "file:///m?x", "file:///m#x",
+     "http://[", "s3://b/k", "data:,x", "file:///a%00b"],
 )  # fmt: skip
 def test_a_location_that_is_none_is_refused(root: Path, location: str) -> None:
     with pytest.raises(LocationRefusedError):
@@ -221,10 +222,8 @@ def test_a_link_to_a_file_under_a_root_is_followed(root: Path) -> None:
 def test_the_limit_also_holds_for_what_is_cached(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path, 1_000)
     cache.put(PAYLOAD)
+    descriptor = replace(INLINE, size_bytes=None, location="http://h/m")
+    policy = FetchPolicy(http_hosts=("h",), artifact_bytes=6)
 
     with pytest.raises(ArtifactTooLargeError):
-        fetch_verified(
-            replace(INLINE, size_bytes=None, location="http://h/m"),
-            FetchPolicy(http_hosts=("h",), artifact_bytes=6),
-            cache,
-        )
+        fetch_verified(descriptor, policy, cache)
