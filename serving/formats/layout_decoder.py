@@ -35,7 +35,7 @@ class Tuning:
         layout_us: Cost of one layout on one batch, in microseconds (measured: 28 on a 2.x GHz server core).
         layouts_per_length: Most layouts kept for records of one length.
         lengths: Most record lengths with layouts.
-        longest_record: Longer records (in bytes) are left to the exact parser.
+        longest_record: Longer records are left to the exact parser; in bytes, below 65,535.
         walks_saved: Most walks that may be saved up for one batch.
         walks_per_batch: What a batch adds to the allowance; large batches add one more for each 256 records.
         rest_batches: For how many batches a length rests after a layout that did not pay, or a record without one.
@@ -45,7 +45,7 @@ class Tuning:
     layout_us: float = 28.0
     layouts_per_length: int = 8
     lengths: int = 256
-    longest_record: int = 1 << 16
+    longest_record: int = (1 << 16) - 2
     walks_saved: float = 24.0
     walks_per_batch: float = 2.0
     rest_batches: int = 32
@@ -154,7 +154,7 @@ class LayoutDecoder:
             left.append(ungrouped)
         bad = []
         if left:
-            rows = np.sort(np.concatenate(left)) if len(left) > 1 else left[0]
+            rows = np.sort(np.concatenate(left))
             decoded, bad = self._exact(values, rows.tolist())
             parts.append(decoded)
         return self._assemble(count, parts, bad)
@@ -172,40 +172,37 @@ class LayoutDecoder:
         return DecodedBatch(inner.matrix, inner.texts, present[inner.rows], bad)
 
     def _group_by_length(self, joined: bytes, lengths: NDArray[np.int64]) -> tuple[list[_Group], NDArray[np.int64]]:
-        """Groups of equal length that are worth a layout, the largest first, and the rows of all others."""
+        """Groups of equal length that are worth a layout, and the rows of all others."""
         tuning, count, first = self._tuning, len(lengths), int(lengths[0])
         if (lengths == first).all():
             if 0 < first <= tuning.longest_record:
                 return [_Group(np.frombuffer(joined, np.uint8).reshape(count, first), None)], np.empty(0, np.int64)
             return [], np.arange(count)
-        if lengths.max() <= tuning.longest_record:
-            counts = np.bincount(lengths)
-            present = np.flatnonzero(counts)
-            sizes = dict(zip(present.tolist(), counts[present].tolist(), strict=True))
-        else:
-            present, present_counts = np.unique(lengths, return_counts=True)
-            sizes = dict(zip(present.tolist(), present_counts.tolist(), strict=True))
-        worth = [
-            length
-            for length, size in sizes.items()
-            if size >= tuning.fewest_records and self._pays(size) and 0 < length <= tuning.longest_record
-        ]
+        # Sorting 16-bit integers is linear. Longer records are not worth a layout, so they may as well be one length.
+        sortable = np.minimum(lengths, tuning.longest_record + 1).astype(np.uint16)
+        order = np.argsort(sortable, kind="stable")
+        counts = np.bincount(sortable)
+        present = np.flatnonzero(counts)
+        stops = np.cumsum(counts[present]).tolist()
+        worth: list[tuple[int, NDArray[np.int64]]] = []
+        rest: list[NDArray[np.int64]] = []
+        for length, start, stop in zip(present.tolist(), [0, *stops[:-1]], stops, strict=True):
+            size = stop - start
+            if size >= tuning.fewest_records and self._pays(size) and 0 < length <= tuning.longest_record:
+                worth.append((length, order[start:stop]))
+            else:
+                rest.append(order[start:stop])
         # Both paths in one batch have a fixed cost of about two layouts more.
-        if sum(sizes[length] for length in worth) * self._exact_us < tuning.layout_us * (len(worth) + 2):
+        if sum(len(rows) for _, rows in worth) * self._exact_us < tuning.layout_us * (len(worth) + 2):
             return [], np.arange(count)
-        worth.sort(key=lambda length: -sizes[length])
-        ends = np.cumsum(lengths)
+        starts = np.cumsum(lengths) - lengths
         groups = []
-        ungrouped = np.ones(count, bool)
-        for length in worth:
-            chosen = lengths == length
-            ungrouped &= ~chosen
-            rows = np.flatnonzero(chosen)
+        for length, rows in worth:
             # Every window of this length, of which the fancy index copies only those that are records.
             windows = np.ndarray((len(joined) - length + 1,), f"V{length}", joined, 0, (1,))
-            records = windows[ends[rows] - length].view(np.uint8).reshape(len(rows), length)
+            records = windows[starts[rows]].view(np.uint8).reshape(len(rows), length)
             groups.append(_Group(records, rows))
-        return groups, np.flatnonzero(ungrouped)
+        return groups, np.concatenate(rest) if rest else np.empty(0, np.int64)
 
     def _decode_group(self, group: _Group, values: Sequence[bytes | None], parts: list[Rows]) -> _Group:
         """Decode what known and newly learned layouts match into `parts`; give back the rest."""
@@ -274,17 +271,17 @@ class LayoutDecoder:
             rows = np.arange(count) if part.rows is None else part.rows
             return DecodedBatch(part.matrix, tuple(as_column(text, decoded) for text in part.texts), rows, bad)
         matrix = np.empty((count, self.numbers))
-        is_decoded = np.zeros(count, bool)
         placed = [(np.arange(count) if part.rows is None else part.rows, part) for part in parts]
         for part_rows, part in placed:
             matrix[part_rows] = part.matrix
-            is_decoded[part_rows] = True
         columns = [
             merge([(part_rows, part.texts[column]) for part_rows, part in placed], count)
             for column in range(self.texts)
         ]
-        if is_decoded.all():
+        if not bad:
             return DecodedBatch(matrix, tuple(columns), np.arange(count), bad)
+        is_decoded = np.ones(count, bool)
+        is_decoded[[one.row for one in bad]] = False
         rows = np.flatnonzero(is_decoded)
         return DecodedBatch(matrix[rows], tuple(column.take(rows) for column in columns), rows, bad)
 

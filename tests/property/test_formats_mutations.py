@@ -97,10 +97,15 @@ DECODER_MUTANTS = {
     "rows of a rest are not those of the batch": ("layout_decoder", "self.rows[chosen]", "np.flatnonzero(chosen)"),
     "the window of a record is off by one": (
         "layout_decoder",
-        "windows[ends[rows] - length]",
-        "windows[ends[rows] - length - 1]",
+        "windows[starts[rows]]",
+        "windows[starts[rows] - 1]",
     ),
-    "records without a row are kept": ("layout_decoder", "if is_decoded.all():", "if True:"),
+    "rows for the exact parser are not sorted": (
+        "layout_decoder",
+        "np.sort(np.concatenate(left))",
+        "np.concatenate(left)",
+    ),
+    "records without a row are kept": ("layout_decoder", "if not bad:", "if True:"),
     "tombstones shift the rows": ("layout_decoder", "present[inner.rows], bad)", "inner.rows, bad)"),
 }
 
