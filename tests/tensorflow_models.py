@@ -53,8 +53,27 @@ class Case:
         return inputs, outputs
 
 
-FROZEN = ("wine", "wide_table", "named_scalars", "sequence", "whole_numbers", "texts", "picky", "first_loop", "second_loop", "data_loop")
-SAVED = ("reference_variables", "resource_variables", "keras_mlp", "keras_lstm", "keras_conv_lstm", "two_signatures", "saved_texts")
+FROZEN = (
+    "wine",
+    "wide_table",
+    "named_scalars",
+    "sequence",
+    "whole_numbers",
+    "texts",
+    "picky",
+    "first_loop",
+    "second_loop",
+    "data_loop",
+)
+SAVED = (
+    "reference_variables",
+    "resource_variables",
+    "keras_mlp",
+    "keras_lstm",
+    "keras_conv_lstm",
+    "two_signatures",
+    "saved_texts",
+)
 EVIL_FROZEN = (
     "read_file", "write_file", "print", "matching_files", "read_file_in_branch", "debug_identity", "py_function",
     "dataset", "endless_first_loop", "endless_second_loop", "huge_fill", "fill_by_shape", "splat", "recursion", "explosion",
@@ -76,7 +95,12 @@ def corpus() -> Path:
         fresh = folder.with_name(f"{digest}-{os.getpid()}")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": "tensorflow",
+        }
         done = subprocess.run(
             [sys.executable, __file__, str(fresh)], env=environment, capture_output=True, text=True, timeout=240
         )
@@ -116,7 +140,9 @@ def _numbers(*shape):
 
 
 def _dense(tf, x, inputs, outputs, activation):
-    return activation(tf.nn.bias_add(tf.matmul(x, tf.constant(_numbers(inputs, outputs))), tf.constant(_numbers(outputs))))
+    return activation(
+        tf.nn.bias_add(tf.matmul(x, tf.constant(_numbers(inputs, outputs))), tf.constant(_numbers(outputs)))
+    )
 
 
 def _build_frozen(tf, name, folder):
@@ -241,7 +267,9 @@ def _data_loop(tf, v1):
     v1.enable_control_flow_v2()
     x = v1.placeholder(tf.float32, [None], name="x")
     out = tf.while_loop(lambda value: tf.reduce_max(value) > 1.0, lambda value: (value / 2,), [x])
-    return {"x": np.abs(_numbers(ROWS)) / 8}, [tf.identity(out[0] if isinstance(out, (list, tuple)) else out, name="halved")]
+    return {"x": np.abs(_numbers(ROWS)) / 8}, [
+        tf.identity(out[0] if isinstance(out, (list, tuple)) else out, name="halved")
+    ]
 
 
 def _tensorflow_one(tf, folder, use_resource):
@@ -251,7 +279,9 @@ def _tensorflow_one(tf, folder, use_resource):
         value = x
         for layer, (width, activation) in enumerate([(12, tf.nn.relu), (9, tf.sigmoid)]):
             with v1.variable_scope(f"layer{layer}", use_resource=use_resource):
-                kernel = v1.get_variable("kernel", [int(value.shape[1]), width], initializer=v1.random_normal_initializer(seed=1))
+                kernel = v1.get_variable(
+                    "kernel", [int(value.shape[1]), width], initializer=v1.random_normal_initializer(seed=1)
+                )
                 bias = v1.get_variable("bias", [width], initializer=v1.random_normal_initializer(seed=2))
             value = activation(tf.matmul(value, kernel) + bias)
         session.run(v1.global_variables_initializer())
@@ -279,7 +309,13 @@ def _export(tf, folder, model, sample):
 def _keras_mlp(tf, folder):
     layers = tf.keras.layers
     model = tf.keras.Sequential(
-        [layers.Input((64,)), layers.Dense(256, "relu"), layers.BatchNormalization(), layers.Dense(256, "relu"), layers.Dense(10, "softmax")]
+        [
+            layers.Input((64,)),
+            layers.Dense(256, "relu"),
+            layers.BatchNormalization(),
+            layers.Dense(256, "relu"),
+            layers.Dense(10, "softmax"),
+        ]
     )
     _export(tf, folder, model, _numbers(ROWS, 64))
 
@@ -292,7 +328,9 @@ def _keras_lstm(tf, folder):
 
 def _keras_conv_lstm(tf, folder):
     layers = tf.keras.layers
-    model = tf.keras.Sequential([layers.Input((4, 16, 2)), layers.ConvLSTM1D(4, 3, padding="same"), layers.Flatten(), layers.Dense(3)])
+    model = tf.keras.Sequential(
+        [layers.Input((4, 16, 2)), layers.ConvLSTM1D(4, 3, padding="same"), layers.Flatten(), layers.Dense(3)]
+    )
     _export(tf, folder, model, _numbers(32, 4, 16, 2))
 
 
@@ -306,12 +344,16 @@ def _two_signatures(tf, folder):
         def weigh(self, x):
             return {"weighed": x * self.weight}
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="b"), tf.TensorSpec([None], tf.float32, name="a")])
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.float32, name="b"), tf.TensorSpec([None], tf.float32, name="a")]
+        )
         def subtract(self, b, a):
             return {"difference": b - a}
 
     module = Module()
-    tf.saved_model.save(module, str(folder / "saved_model"), {"weigh": module.weigh, "serving_default": module.subtract})
+    tf.saved_model.save(
+        module, str(folder / "saved_model"), {"weigh": module.weigh, "serving_default": module.subtract}
+    )
     a, b, x = _numbers(ROWS), _numbers(ROWS), _numbers(ROWS, 3)
     weighed = module.weigh(tf.constant(x))["weighed"].numpy()
     _write(folder, {"a": a, "b": b, "x": x}, {"difference": b - a, "weighed": weighed})
@@ -348,7 +390,11 @@ def _evil_graph(tf, name):
             case "matching_files":
                 y = x + tf.cast(tf.size(tf.io.matching_files("/etc/*")), tf.float32)
             case "read_file_in_branch":
-                y = tf.cond(tf.reduce_sum(x) > 1e9, lambda: tf.strings.to_number(tf.io.read_file("/etc/hostname")) + x, lambda: x)
+                y = tf.cond(
+                    tf.reduce_sum(x) > 1e9,
+                    lambda: tf.strings.to_number(tf.io.read_file("/etc/hostname")) + x,
+                    lambda: x,
+                )
             case "debug_identity":
                 y = tf.raw_ops.DebugIdentity(input=x, debug_urls=["file:///tmp/sluice-evil-debug"])
             case "py_function":
@@ -441,7 +487,11 @@ def _table_from_file(tf, folder):
         def __init__(self):
             super().__init__()
             initializer = tf.lookup.TextFileInitializer(
-                str(vocabulary), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+                str(vocabulary),
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
             )
             self.table = tf.lookup.StaticHashTable(initializer, -1)
 
@@ -462,7 +512,9 @@ def _save_function(tf, folder, function):
 
 def _read_file_in_cond(tf, folder):
     def function(x):
-        return tf.cond(tf.reduce_sum(x) > 1e9, lambda: tf.strings.to_number(tf.io.read_file("/etc/hostname")) + x, lambda: x)
+        return tf.cond(
+            tf.reduce_sum(x) > 1e9, lambda: tf.strings.to_number(tf.io.read_file("/etc/hostname")) + x, lambda: x
+        )
 
     _save_function(tf, folder, function)
 

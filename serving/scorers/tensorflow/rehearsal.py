@@ -13,6 +13,7 @@ JSON: nothing of it is trusted but the verdict.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import json
@@ -77,6 +78,7 @@ class Rehearsal:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
 
     def hold(self, graph: ServableGraph, limits: LoadLimits) -> None:
         """Load and warm `graph` in the child.
@@ -93,7 +95,7 @@ class Rehearsal:
                 self._stop()
                 raise ModelLimitError(f"loading does not end within {limits.load_seconds:g} s") from error
             except (OSError, EOFError) as error:
-                status = self._stop()
+                status = self._stop(_GRACE_SECONDS)  # its answers ended, so it is about to
                 raise DamagedModelError(f"TensorFlow does not survive loading this model (status {status})") from error
             except BaseException:
                 self._stop()
@@ -124,15 +126,14 @@ class Rehearsal:
                 raise EngineUnavailableError(f"the process that tries models out does not start: {error}") from error
         return self._child
 
-    def _stop(self) -> int | None:
+    def _stop(self, patience_seconds: float = 0.0) -> int | None:
+        """End the child, and tell its exit status; with patience, let it come to its own end first."""
         child, self._child = self._child, None
         if child is None:
             return None
-        ended_itself = child.poll() is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            ended_itself = ended_itself or child.wait(0.2) is not None
-        if not ended_itself:
-            child.kill()
+            child.wait(patience_seconds)
+        child.kill()
         status = child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:

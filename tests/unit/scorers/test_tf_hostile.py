@@ -16,7 +16,7 @@ from serving.core.errors import (
     SignatureError,
     UnsupportedModelError,
 )
-from serving.scorers.base import Artifact, LoadLimits
+from serving.scorers.base import Artifact, Engine, LoadLimits
 from serving.scorers.tensorflow.engine import FrozenGraphEngine, SavedModelEngine
 
 QUICK = LoadLimits(load_seconds=20, score_seconds=1)
@@ -56,14 +56,19 @@ def test_a_hostile_model_is_refused_with_its_reason_and_does_nothing(name):
     # TensorFlow asks again for memory for ten seconds, and nothing can interrupt it but the end of its process.
     limits = LoadLimits(load_seconds=1, score_seconds=1) if name == "fill_by_shape" else QUICK
 
+    engine, artifact = evil(name, limits)
+
     with pytest.raises(error, match=reason) as caught:
-        if name in EVIL_FROZEN:
-            FrozenGraphEngine().load(Artifact((corpus() / "evil" / f"{name}.pb").read_bytes(), limits=limits))
-        else:
-            SavedModelEngine().load(Artifact(b"", directory=corpus() / "evil" / name, limits=limits))
+        engine.load(artifact)
 
     assert "\n" not in str(caught.value)
     assert set(Path("/tmp").glob("sluice-evil-*")) == traces
+
+
+def evil(name: str, limits: LoadLimits) -> tuple[Engine, Artifact]:
+    if name in EVIL_FROZEN:
+        return FrozenGraphEngine(), Artifact((corpus() / "evil" / f"{name}.pb").read_bytes(), limits=limits)
+    return SavedModelEngine(), Artifact(b"", directory=corpus() / "evil" / name, limits=limits)
 
 
 def test_a_model_without_end_leaves_nothing_running():
@@ -94,7 +99,7 @@ def test_a_graph_over_the_limits_is_refused_with_both_numbers():
 
     with pytest.raises(ModelLimitError, match=f"{len(graph)} bytes; the limit is 100"):
         FrozenGraphEngine().load(Artifact(graph, limits=LoadLimits(artifact_bytes=100)))
-    with pytest.raises(ModelLimitError, match="nodes .* the limit is 3"):
+    with pytest.raises(ModelLimitError, match=r"nodes .* the limit is 3"):
         FrozenGraphEngine().load(Artifact(graph, limits=LoadLimits(nodes=3)))
 
 
