@@ -9,8 +9,9 @@ answer at a higher price. Which of the two is only a question of cost, and no an
 * A layout keeps a moving average of what it saves. One that stops paying is forgotten, and its length rests for some
   batches before another is learned. Data that changes its shape all the time thus costs little more than without
   layouts.
-* Walking a record is dear (some 100 us). Each batch adds to an allowance for it, so that a stream of hostile shapes
-  cannot buy unbounded work or memory: at most `layouts_per_length` * `lengths` layouts are kept.
+* Walking a record is dear (some 100 us, and more the longer it is). Each batch adds to an allowance for it, from which a
+  walk takes what the record's length costs, so that a stream of hostile shapes cannot buy unbounded work. Nor memory: at
+  most `layouts_per_length` * `lengths` layouts are kept.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from serving.formats.base import DecodedBatch, Rejected
 from serving.formats.dictionaries import Coded, as_column, merge
 from serving.formats.layouts import Layout, NoLayoutError
 
+# So many bytes of a record cost as much as a walk in itself.
+_BYTES_PER_WALK = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
@@ -36,7 +40,7 @@ class Tuning:
         layouts_per_length: Most layouts kept for records of one length.
         lengths: Most record lengths with layouts.
         longest_record: Longer records are left to the exact parser; in bytes, below 65,535.
-        walks_saved: Most walks that may be saved up for one batch.
+        walks_saved: Most walks that may be saved up for one batch. A long record counts as several.
         walks_per_batch: What a batch adds to the allowance; large batches add one more for each 256 records.
         rest_batches: For how many batches a length rests after a layout that did not pay, or a record without one.
     """
@@ -238,7 +242,7 @@ class LayoutDecoder:
         return group
 
     def _learn(self, known: list[_Known], record: bytes | None, length: int) -> bool:
-        self._walks -= 1
+        self._walks -= 1 + len(record or b"") / _BYTES_PER_WALK
         if record is None:
             return False
         try:

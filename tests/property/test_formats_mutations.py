@@ -207,7 +207,7 @@ def check_decoder(protobuf_format: Any, tuning: Any) -> None:
         check(large_batch(rnd, 120), which)
 
     @settings(
-        max_examples=300,
+        max_examples=150,
         deadline=None,
         database=None,
         derandomize=True,

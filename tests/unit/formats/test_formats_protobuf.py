@@ -128,7 +128,8 @@ def test_records_of_known_layouts_never_reach_the_exact_parser() -> None:
     assert words(decoded) == ["red" if row % 3 else "white" for row in range(1, 1001)]
 
 
-def test_layouts_that_do_not_come_back_cost_neither_memory_nor_walks_without_bound() -> None:
+@pytest.mark.parametrize("length", [20, 20_000])
+def test_shapes_that_never_come_back_buy_neither_memory_nor_work_without_bound(length: int) -> None:
     walked: list[bytes] = []
     walker = Walker(WINE, [resolve_number(WINE, parse_field("alcohol"))], [], refuse_missing=[True])
 
@@ -139,15 +140,11 @@ def test_layouts_that_do_not_come_back_cost_neither_memory_nor_walks_without_bou
     def exact(values: Sequence[bytes | None], rows: Sequence[int]) -> tuple[Rows, list[Rejected]]:
         return Rows(np.array(rows, np.int64), np.zeros((len(rows), 1)), ()), []
 
-    decoder = LayoutDecoder(
-        numbers=1,
-        texts=0,
-        walk=walk,
-        exact=exact,
-        exact_us=1.0,
-        tuning=Tuning(),
-    )
-    for batch in range(100):
-        decoder.decode([Wine(kind="x" * (40 * batch + i // 40)).SerializeToString() for i in range(1600)])
+    decoder = LayoutDecoder(numbers=1, texts=0, walk=walk, exact=exact, exact_us=1.0, tuning=Tuning())
+    batches, records = 60, 400
+    for batch in range(batches):
+        decoder.decode([Wine(kind="x" * (length + 10 * batch + i // 40)).SerializeToString() for i in range(records)])
 
-    assert len(walked) < 24 + 100 * (2 + 1600 / 256)
+    allowance = Tuning().walks_saved + batches * (Tuning().walks_per_batch + records / 256)
+    assert 0 < len(walked) <= allowance
+    assert sum(map(len, walked)) <= 256 * allowance + 2 * length
