@@ -60,7 +60,7 @@ def columns(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return given_columns, rows
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(columns())
 def test_every_batch_is_encoded_as_the_runtime_does(drawn: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     given_columns, rows = drawn
