@@ -65,6 +65,8 @@ _VERDICTS: Mapping[str, type[ServingError]] = MappingProxyType(
 _START_SECONDS = 60.0
 """What the child may take to start, beside the model's own limit; a machine under full load is slow at it."""
 _GRACE_SECONDS = 2.0
+_ENDED_FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+"""Exit statuses that tell nothing of the model: an operator, or a system short of memory, ended the child."""
 _LENGTH = struct.Struct("<Q")
 _LONGEST_ANSWER = 1 << 16
 _WORKING_BYTES = 2 << 30
@@ -85,7 +87,7 @@ class Rehearsal:
 
         Raises:
             ModelRefusedError: What the child found, or the child did not survive it, or not in time.
-            EngineUnavailableError: The child cannot be started, or has no TensorFlow.
+            EngineUnavailableError: The child cannot be started, has no TensorFlow, or was ended by somebody else.
         """
         with self._lock:
             child = self._running()
@@ -96,6 +98,10 @@ class Rehearsal:
                 raise ModelLimitError(f"loading does not end within {limits.load_seconds:g} s") from error
             except (OSError, EOFError) as error:
                 status = self._stop(_GRACE_SECONDS)  # its answers ended, so it is about to
+                if status in _ENDED_FROM_OUTSIDE:
+                    raise EngineUnavailableError(
+                        f"the process that tries models out was ended (status {status})"
+                    ) from error
                 raise DamagedModelError(f"TensorFlow does not survive loading this model (status {status})") from error
             except BaseException:
                 self._stop()
@@ -231,6 +237,7 @@ def _answer(answers: IO[bytes], verdict: tuple[str, str] | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which then ends this
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # these are for the worker, which then ends this
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -1,14 +1,16 @@
 """The engine and its process: what it loads, what it leaves behind, and what it survives."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
-from tensorflow_models import case
+from tensorflow_models import case, corpus
 
 from serving.core.errors import DamagedModelError, EngineUnavailableError
 from serving.scorers.base import Artifact, LoadLimits
@@ -132,37 +134,39 @@ def wine_graph() -> ServableGraph:
     return read_frozen_graph(Artifact(case("wine").frozen))
 
 
-def test_a_child_that_dies_refuses_the_model_and_serves_the_next():
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (signal.SIGABRT, DamagedModelError),
+        (signal.SIGSEGV, DamagedModelError),
+        (signal.SIGKILL, EngineUnavailableError),
+    ],
+)
+def test_a_child_that_dies_of_a_model_refuses_it_and_serves_the_next(number, error):
     rehearsal = Rehearsal()
-    graph = wine_graph()
-    rehearsal.hold(graph, LoadLimits())
-    killer = threading.Thread(target=lambda: kill_when_busy(rehearsal))
-    endless = endless_graph()
+    rehearsal.hold(wine_graph(), LoadLimits())
+    killer = threading.Thread(target=lambda: send_when_busy(rehearsal, number))
     killer.start()
 
-    with pytest.raises(DamagedModelError, match="does not survive"):
-        rehearsal.hold(endless, LoadLimits(load_seconds=60, score_seconds=60))
+    with pytest.raises(error, match=f"status -{int(number)}"):
+        rehearsal.hold(endless_graph(), LoadLimits(load_seconds=60, score_seconds=60))
     killer.join()
 
-    rehearsal.hold(graph, LoadLimits())
+    rehearsal.hold(wine_graph(), LoadLimits())
     rehearsal.close()
 
 
-def kill_when_busy(rehearsal: Rehearsal) -> None:
-    import psutil
-
+def send_when_busy(rehearsal: Rehearsal, number: int) -> None:
     child = rehearsal._child
     assert child is not None
     process = psutil.Process(child.pid)
     before = sum(process.cpu_times()[:2])
     while sum(process.cpu_times()[:2]) < before + 0.3:
         threading.Event().wait(0.01)
-    child.kill()
+    child.send_signal(number)
 
 
 def endless_graph() -> ServableGraph:
-    from tensorflow_models import corpus
-
     return read_frozen_graph(Artifact((corpus() / "evil" / "endless_first_loop.pb").read_bytes()))
 
 
