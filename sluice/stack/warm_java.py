@@ -1,6 +1,8 @@
 """Makes Java's start-up cache: a broker on a data folder of its own starts, is ready and stops (`java` says why)."""
 
 import os
+import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,22 +27,30 @@ def make_start_up_cache() -> Path:
     cache = start_up_cache(cache_folder(), class_path)
     if cache.exists():
         return cache
-    with tempfile.TemporaryDirectory(dir=cache.parent, prefix="warming-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sluice-warming-") as scratch:
         folder = Path(scratch)
         port = free_port()
         running = RunningBroker(Broker(folder / "kafka", port, free_port(avoid=[port]), new_cluster_id()))
         made = folder / "made.aot"
-        running.start(extra_java_options=(f"-XX:AOTCacheOutput={made}",), timeout_seconds=180)
-        running.stop(grace_seconds=180)
+        try:
+            running.start(extra_java_options=(f"-XX:AOTCacheOutput={made}",), timeout_seconds=600)
+            running.stop(grace_seconds=600)
+        finally:
+            running.kill()
         if not made.exists():
             raise StackError(f"Java wrote no start-up cache:\n{running.log.read_text(errors='replace')}")
-        made.replace(cache)
+        # The scratch folder may be on another disk, and a cache must never be seen half written.
+        incoming = cache.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(made, incoming)
+        incoming.replace(cache)
     return cache
 
 
 def main() -> None:
     """Make the cache with the lowest priority."""
     os.nice(_LOWEST_PRIORITY)
+    # By an exception, so that the scratch folder goes when the stack does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped before the cache was made"))
     jars.fetch(jars.jar_folder(), jars.locked_jars())
     try:
         print(make_start_up_cache())
