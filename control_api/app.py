@@ -22,7 +22,7 @@ from control_api.adapters.kafka_topics import KafkaTopics
 from control_api.adapters.redis_replays import NoReplays, RedisReplays
 from control_api.adapters.statistics import NoStatistics, StatisticsReader
 from control_api.core.happenings import Happenings, happening_of
-from control_api.errors import install_error_handlers
+from control_api.errors import INVALID, PROBLEM_JSON, install_error_handlers
 from control_api.parts import Parts
 from control_api.ports import LogRecord
 from control_api.reading import refuse_unknown_parameters
@@ -38,7 +38,7 @@ from control_api.routes import (
     streams,
     workers,
 )
-from control_api.schemas.problem import ProblemDetails
+from control_api.schemas.problem import ProblemDetails, answers
 from control_api.schemas.shape import rfc3339
 from control_api.settings import Settings
 from control_api.sse import EventStreams
@@ -188,10 +188,19 @@ def _document_problems(app: FastAPI) -> None:
             schemas |= {**problem.pop("$defs", {}), "ProblemDetails": problem}
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _document_invalid(operation["responses"])
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document.
+
+
+def _document_invalid(responses: dict[str, Any]) -> None:
+    """Any path refuses parameters that it does not know; FastAPI would describe its own shape of that."""
+    if PROBLEM_JSON not in responses.get("422", {}).get("content", {}):
+        responses["422"] = answers(INVALID)[422]
 
 
 def _version() -> str:

@@ -53,7 +53,7 @@ def describe(name: str, fields: PublicationFields, data: bytes | None, filename:
         location=fields.source,
         size_bytes=None if data is None else len(data),
         sha256=digest,
-        feature_mapping=tuple(FeatureBinding(_feature(k), v) for k, v in (fields.feature_mapping or {}).items()),
+        feature_mapping=_bindings(fields.feature_mapping or {}),
         signature_name=fields.signature_name,
         input_names=tuple(fields.input_names),
         output_names=tuple(fields.output_names),
@@ -94,6 +94,8 @@ def _type_of(data: bytes, filename: str) -> str:
     return _TYPES[seen]
 
 
-def _feature(name: str) -> str:
-    """The wire's name of a feature: a vector's features have none, their order says which they are."""
-    return "" if name.isdecimal() else name
+def _bindings(mapping: Mapping[str, str]) -> tuple[FeatureBinding, ...]:
+    """On the wire a vector's features have no names: their order says which they are."""
+    if all(feature.isdecimal() for feature in mapping):
+        return tuple(FeatureBinding("", mapping[feature]) for feature in sorted(mapping, key=int))
+    return tuple(FeatureBinding(feature, field) for feature, field in mapping.items())

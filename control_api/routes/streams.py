@@ -30,7 +30,7 @@ _RECORDS = answers(BAD_REQUEST, NOT_FOUND, INVALID, NOT_CAUGHT_UP, KAFKA_DOWN, B
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most records, of the newest.")]
 After = Annotated[
     str | None,
-    Query(max_length=65536, description="A `cursor` to follow from; the same as `Last-Event-ID`."),
+    Query(max_length=8192, description="A `cursor` to follow from; the same as `Last-Event-ID`."),
 ]
 
 

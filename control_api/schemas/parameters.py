@@ -26,6 +26,6 @@ IfNoneMatch = Annotated[
 ]
 LastEventId = Annotated[
     str | None,
-    Header(max_length=65536, description="Id of the last event that was seen: go on after it."),
+    Header(max_length=8192, description="Id of the last event that was seen: go on after it."),
 ]
 Follow = Annotated[bool, Query(description="Stream events as they come; the same as `Accept: text/event-stream`.")]
