@@ -28,6 +28,7 @@ from serving.core.columns import TextColumn
 from serving.formats.varints import encode_column, varint, widths
 
 Scalar = bool | int | float | str | bytes
+_SCALARS = (bool, int, float, str, bytes)
 ArrayColumn = (
     NDArray[np.float64]
     | NDArray[np.float32]
@@ -136,58 +137,56 @@ class MessageEncoder:
         Raises:
             ValueError: No such field, a column of another length or type, or a value out of the field's range.
         """
-        order = sorted(columns, key=lambda name: self._field(name).number)
+        fields = sorted(map(self._field, columns), key=_number)
         chosen: set[str] = set()
-        for name in order:
-            field = self._field(name)
-            _check(field, columns[name], count)
+        for field in fields:
+            _check(field, columns[field.name], count)
             if field.oneof is not None:
                 if field.oneof in chosen:
                     raise ValueError(f"{self._name}: only one member of `{field.oneof}` can be set")
                 chosen.add(field.oneof)
         if count < self._fewest_messages:
-            return self._encode_singly(count, order, columns)
-        rows_at_once = count
-        widest = sum(_width_of(columns[name]) for name in order)
-        if count * widest > _MATRIX_BYTES:
-            rows_at_once = max(1, _MATRIX_BYTES // widest)
-        if rows_at_once >= count:
-            return self._encode(count, order, columns)
+            return self._encode_singly(count, columns)
+        widest = sum(_width_of(column) for column in columns.values())
+        if count * widest <= _MATRIX_BYTES:
+            return self._encode(count, fields, columns)
+        rows_at_once = max(1, _MATRIX_BYTES // widest)
         out: list[bytes] = []
         for start in range(0, count, rows_at_once):
             stop = min(count, start + rows_at_once)
-            out += self._encode(stop - start, order, {name: _rows(columns[name], start, stop) for name in order})
+            part = {name: _rows(column, start, stop) for name, column in columns.items()}
+            out += self._encode(stop - start, fields, part)
         return out
 
-    def _encode(self, count: int, order: Sequence[str], columns: Mapping[str, FieldColumn]) -> list[bytes]:
+    def _encode(self, count: int, fields: Sequence[_Field], columns: Mapping[str, FieldColumn]) -> list[bytes]:
         if count == 0:
             return []
         pieces: list[_Piece] = []
         same: dict[str, Scalar] = {}
-        for name in order:
-            column = columns[name]
-            if isinstance(column, Scalar):
-                same[name] = column
+        for field in fields:
+            column = columns[field.name]
+            if isinstance(column, _SCALARS):
+                same[field.name] = column
                 continue
             if same:
                 pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
                 same = {}
-            pieces.append(_piece(self._field(name), column))
+            pieces.append(_piece(field, column))
         pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
         return _values(count, pieces)
 
-    def _encode_singly(self, count: int, order: Sequence[str], columns: Mapping[str, FieldColumn]) -> list[bytes]:
-        scalars = {name: column for name in order if isinstance(column := columns[name], Scalar)}
-        varying = [(name, _cells(column)) for name in order if not isinstance(column := columns[name], Scalar)]
-        message = self._class(**scalars)
+    def _encode_singly(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
+        message = self._class(**{name: column for name, column in columns.items() if isinstance(column, _SCALARS)})
+        varying = [(name, _cells(column)) for name, column in columns.items() if not isinstance(column, _SCALARS)]
         out = []
         for row in range(count):
             for name, cells in varying:
-                message.ClearField(name)
                 cell = cells[row]
-                if isinstance(cell, list):
-                    getattr(message, name).extend(cell)
-                elif cell is not None:
+                if cell is None:
+                    message.ClearField(name)
+                elif isinstance(cell, list):
+                    getattr(message, name)[:] = cell
+                else:
                     setattr(message, name, cell)
             out.append(message.SerializeToString(deterministic=True))
         return out
@@ -197,6 +196,10 @@ class MessageEncoder:
         if field is None:
             raise ValueError(f"{self._name} has no field `{name}`")
         return field
+
+
+def _number(field: _Field) -> int:
+    return field.number
 
 
 def _describe(field: FieldDescriptor) -> _Field:
@@ -218,7 +221,7 @@ def _describe(field: FieldDescriptor) -> _Field:
 
 
 def _check(field: _Field, column: FieldColumn, count: int) -> None:
-    if isinstance(column, Scalar):
+    if isinstance(column, _SCALARS):
         return
     length = len(column.codes) if isinstance(column, TextColumn) else len(column)
     if length != count:

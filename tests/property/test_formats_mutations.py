@@ -125,8 +125,8 @@ ENCODER_MUTANTS = {
     ),
     "fields come in the order they are given": (
         "message_encoder",
-        "sorted(columns, key=lambda name: self._field(name).number)",
-        "list(columns)",
+        "sorted(map(self._field, columns), key=_number)",
+        "list(map(self._field, columns))",
     ),
     "all rows are as wide as the first": ("message_encoder", "if len(kinds.starts) == 1:", "if True:"),
     "kinds are told apart by one field": (
