@@ -18,6 +18,8 @@ from serving.core.errors import (
 )
 from serving.scorers.base import Artifact, Engine, LoadLimits
 from serving.scorers.tensorflow.engine import FrozenGraphEngine, SavedModelEngine
+from serving.scorers.tensorflow.frozen import read_frozen_graph
+from serving.scorers.tensorflow.saved_model import read_saved_model
 
 QUICK = LoadLimits(load_seconds=20, score_seconds=1)
 
@@ -78,6 +80,15 @@ def test_a_model_without_end_leaves_nothing_running():
     before = time.process_time()
     threading.Event().wait(0.3)
     assert time.process_time() - before < 0.15
+
+
+def test_a_loop_is_seen_wherever_it_is():
+    looping = [read_frozen_graph(Artifact(case(name).frozen)).has_loops for name in ("first_loop", "second_loop")]
+    inside_a_function = read_saved_model(Artifact(b"", directory=case("keras_lstm").saved_model))
+
+    assert looping == [True, True]
+    assert inside_a_function.has_loops
+    assert not read_frozen_graph(Artifact(case("wine").frozen)).has_loops
 
 
 @pytest.mark.parametrize(
