@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaException
 
+from serving.feed.bounded import CallHungError
 from serving.feed.delivery import Counts, Lanes
 from serving.feed.errors import OutputRefusedError
 from serving.feed.lanes import NOWHERE, Lane, Ticket
@@ -79,7 +80,7 @@ class AtLeastOnce:
             self._reader.commit(due)
         except KafkaException as exception:
             self._sent_at = None
-            self._refused(error_of(exception), due)
+            self._refused(error_of(exception).str(), due)
         else:
             self._counts.commits += 1
 
@@ -89,7 +90,7 @@ class AtLeastOnce:
         for entry in entries:
             lane = self._lanes.get((entry.topic, entry.partition))
             if lane is not None and (error or entry.error) is not None:
-                self._refused(error or entry.error, [lane])
+                self._refused((error or entry.error).str(), [lane])
 
     def settle(self, seconds: float) -> None:
         """See `Commitment`."""
@@ -102,9 +103,11 @@ class AtLeastOnce:
         if not due and self._sent_at is None:
             return
         try:
-            self._reader.commit_and_wait(offsets)
+            self._reader.commit_and_wait(offsets, max(1.0, end - time.monotonic()))
         except KafkaException as exception:
-            self._refused(error_of(exception), offsets)
+            self._refused(error_of(exception).str(), offsets)
+        except CallHungError as exception:
+            self._refused(str(exception), offsets)
         else:
             self._counts.commits += 1
             for lane, offset in offsets.items():
@@ -125,9 +128,9 @@ class AtLeastOnce:
             ticket.is_returned and not ticket.is_finished for lane in self._lanes.values() for ticket in lane.tickets
         )
 
-    def _refused(self, error: Any, lanes: Iterable[Lane]) -> None:
+    def _refused(self, reason: str, lanes: Iterable[Lane]) -> None:
         self._counts.refused_commits += 1
-        log.info("commit.refused", error=error.str())
+        log.info("commit.refused", reason=reason)
         for lane in lanes:
             lane.committed = NOWHERE
 

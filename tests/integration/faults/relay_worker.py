@@ -7,8 +7,10 @@ Its events go to stderr, one JSON object a line.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from serving.feed import ColumnBatch, Feed, FeedChannel, Output, calm_collector
 
+faulthandler.register(signal.SIGUSR1)  # where is it stuck?
 settings: dict[str, Any] = json.loads(sys.argv[1])
 sys.argv = sys.argv[:1]
 worker: str = settings["worker"]
