@@ -91,6 +91,16 @@ def test_writing_again_what_was_written_changes_nothing(store: RedisStatistics, 
     assert store.read_totals()[0].series[TREE].count == 10
 
 
+def test_what_redis_took_is_not_written_again(store: RedisStatistics, clock: Clock) -> None:
+    collector = Collector(clock)
+    collector.observe(TREE, 10, 0, 0.01)
+    assert collector.unwritten()
+
+    assert StatisticsWriter(collector, store, "w1", "e1").write_now()
+
+    assert collector.unwritten() == {}
+
+
 def test_windows_answer_for_their_time_and_no_longer(redis_url: str, store: RedisStatistics) -> None:
     clock = Clock()
     clock.now_ms = Redis.from_url(redis_url).time()[0] * 1000  # type: ignore[index]  # the sync client's answer is a pair
