@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, overload
 
@@ -186,8 +186,8 @@ class AsyncClient:
         """The newest records that could not be scored, oldest first; at most 1000."""
         return await self._perform(calls.dead_letters(count))
 
-    def tail(self, stream: str, *, after: str | None = None) -> AsyncIterator[Followed[answers.ResultRecord]]:
-        """Results as they come, for ever. A broken connection is resumed behind the last one.
+    def tail(self, stream: str, *, after: str | None = None) -> AsyncGenerator[Followed[answers.ResultRecord], None]:
+        """Results as they come, for ever; `aclose` it to leave. A broken connection is resumed behind the last one.
 
         Args:
             stream: Name of the stream; see `streams`.
@@ -198,15 +198,19 @@ class AsyncClient:
         """
         return self._follow(calls.tail(stream), after)
 
-    def follow_dead_letters(self, *, after: str | None = None) -> AsyncIterator[Followed[answers.DeadLetterRecord]]:
+    def follow_dead_letters(
+        self, *, after: str | None = None
+    ) -> AsyncGenerator[Followed[answers.DeadLetterRecord], None]:
         """Dead letters as they come. See `tail`."""
         return self._follow(calls.follow_dead_letters(), after)
 
-    def events(self, *, after: str | None = None) -> AsyncIterator[Followed[answers.ServerEvent]]:
+    def events(self, *, after: str | None = None) -> AsyncGenerator[Followed[answers.ServerEvent], None]:
         """What happens in the control log, as it happens: models published, live, refused. See `tail`."""
         return self._follow(calls.events(), after)
 
-    async def _follow(self, stream: calls.StreamCall[Answer], after: str | None) -> AsyncIterator[Followed[Answer]]:
+    async def _follow(
+        self, stream: calls.StreamCall[Answer], after: str | None
+    ) -> AsyncGenerator[Followed[Answer], None]:
         reader = EventReader(after)
         heard = time.monotonic()
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Self, TypeVar, Unpack, overload
 
@@ -185,8 +185,8 @@ class Client:
         """The newest records that could not be scored, oldest first; at most 1000."""
         return self._perform(calls.dead_letters(count))
 
-    def tail(self, stream: str, *, after: str | None = None) -> Iterator[Followed[answers.ResultRecord]]:
-        """Results as they come, for ever. A broken connection is resumed behind the last one.
+    def tail(self, stream: str, *, after: str | None = None) -> Generator[Followed[answers.ResultRecord], None, None]:
+        """Results as they come, for ever; close it to leave. A broken connection is resumed behind the last one.
 
         Args:
             stream: Name of the stream; see `streams`.
@@ -197,15 +197,17 @@ class Client:
         """
         return self._follow(calls.tail(stream), after)
 
-    def follow_dead_letters(self, *, after: str | None = None) -> Iterator[Followed[answers.DeadLetterRecord]]:
+    def follow_dead_letters(
+        self, *, after: str | None = None
+    ) -> Generator[Followed[answers.DeadLetterRecord], None, None]:
         """Dead letters as they come. See `tail`."""
         return self._follow(calls.follow_dead_letters(), after)
 
-    def events(self, *, after: str | None = None) -> Iterator[Followed[answers.ServerEvent]]:
+    def events(self, *, after: str | None = None) -> Generator[Followed[answers.ServerEvent], None, None]:
         """What happens in the control log, as it happens: models published, live, refused. See `tail`."""
         return self._follow(calls.events(), after)
 
-    def _follow(self, stream: calls.StreamCall[Answer], after: str | None) -> Iterator[Followed[Answer]]:
+    def _follow(self, stream: calls.StreamCall[Answer], after: str | None) -> Generator[Followed[Answer], None, None]:
         reader = EventReader(after)
         heard = time.monotonic()
         while True:
