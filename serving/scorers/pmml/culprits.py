@@ -2,7 +2,8 @@
 
 A batch that failed is cut into pieces, each piece is tried, and each piece that fails is cut again, down to single rows.
 A wide cut (sixteen pieces) costs few failures a culprit: three for one row among four thousand, where halving would take
-twelve, and each failure may cost the time of a hang and of a restart.
+twelve, and each failure may cost the time of a hang and of a restart. A single row that ended a child is tried once more
+before it is blamed: on a busy machine the first batch of a fresh child may be late through no fault of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from serving.core.errors import ScoringError
-from serving.scorers.pmml.supervisor import KilledTwiceError
+from serving.scorers.pmml.supervisor import KilledTwiceError, RowError
 
 _PIECES = 16
-_MOST_DEATHS = 12
+_MOST_DEATHS = 16
 
 Answer = TypeVar("Answer")
 
@@ -47,6 +48,7 @@ def score_survivors(
     """
     pieces: list[tuple[int, int, Answer]] = []
     failures: dict[int, str] = {}
+    suspects: set[int] = set()
     deaths = 0
     waiting = _cut(0, rows)
     while waiting:
@@ -56,7 +58,11 @@ def score_survivors(
         except ScoringError as error:
             deaths += isinstance(error, KilledTwiceError)
             if stop - start == 1:
-                failures[start] = str(error)
+                if isinstance(error, RowError) or start in suspects:
+                    failures[start] = str(error)
+                else:
+                    suspects.add(start)
+                    waiting.append((start, stop))
             else:
                 waiting += _cut(start, stop)
             if deaths > most_deaths:

@@ -31,8 +31,9 @@ from serving.scorers.pmml.signature import EngineField, OutputPlan, Schema, make
 from serving.scorers.pmml.supervisor import KilledTwiceError, RowError, Supervisor
 
 _MOST_NAMED_FIELDS = 3
-# A piece of a batch takes a part of the batch's time, but may be the first one in a fresh Java machine.
-_PIECE_SECONDS = 2.0
+# A piece of a batch gets a part of the batch's time, but it may be the first one in a fresh Java machine.
+_PIECE_SHARE = 0.5
+_LEAST_PIECE_SECONDS = 2.0
 
 Ask = Callable[[int, int, Sequence[Part], float], Frame]
 
@@ -109,7 +110,7 @@ class PmmlScorer:
 
     def _score_survivors(self, features: Features) -> tuple[list[Column], dict[int, str]]:
         rows = len(features)
-        seconds = min(self._score_seconds, _PIECE_SECONDS)
+        seconds = min(self._score_seconds, max(_LEAST_PIECE_SECONDS, self._score_seconds * _PIECE_SHARE))
 
         def attempt(start: int, stop: int) -> list[Column]:
             piece = features.take(np.arange(start, stop))
