@@ -15,7 +15,7 @@ from serving.scorers.tensorflow.engine import FrozenGraphEngine, SavedModelEngin
 from serving.scorers.tensorflow.scorer import TensorFlowScorer
 
 QUIETEST = 1e-37
-"""Below this, float32 is about to be subnormal, and whether it is rounded to zero depends on the executor's thread."""
+"""Below this float32 is nearly subnormal; results there were seen to differ from the reference by as little."""
 
 
 def load(name: str, **options: Any) -> TensorFlowScorer:

@@ -34,7 +34,7 @@ _ALLOWED = re.compile(
 )
 _MOST_MEMBERS = 256
 _HIGHEST_RATIO = 200
-"""Deflate reaches at most 1032; the weights of a trained model do not shrink to a half."""
+"""Deflate reaches at most 1032, on data that is all alike, as no model's is."""
 _FREE_BYTES = 1 << 20
 """What may be expanded at any ratio: small files of zeros compress well."""
 _CHUNK_BYTES = 1 << 16

@@ -92,8 +92,8 @@ class TensorFlowScorer:
 
         A row gives the same bits alone and in any batch: measured for every batch size from 1 to 2000 on a dense network, and
         for samples of sizes on wider ones, recurrent and convolutional ones. They are the bits of TensorFlow's own Python
-        interface, but for results below 1e-37, which this thread keeps as subnormal numbers and TensorFlow's threads round
-        to zero.
+        interface, but for results below 1e-37, where
+        differences as small were seen.
         """
         rows = len(features)
         failures: dict[int, str] = {}
