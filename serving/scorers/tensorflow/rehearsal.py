@@ -1,8 +1,7 @@
 """A model is loaded and warmed in a child process first, because TensorFlow may end the process it runs in.
 
 The screen keeps a model from doing harm by what it asks for. It cannot vouch for TensorFlow's own code: of 5,865
-graphs and files damaged at random, the screen refused most, and two failed an internal check there, which aborts the
-process (measured). In the worker that would be fatal again after every restart. So each graph has a rehearsal in a child:
+frozen graphs damaged at random, two got past it and failed an internal check there, which aborts the process (measured). In the worker that would be fatal again after every restart. So each graph has a rehearsal in a child:
 the same load and warm-up, and batches of unlikely numbers besides, under a limit of memory and one of time that holds even
 where TensorFlow cannot be interrupted. If the child survives it, the worker loads the graph too.
 
