@@ -1,9 +1,10 @@
 """A model is loaded and warmed in a child process first, because TensorFlow may end the process it runs in.
 
 The screen keeps a model from doing harm by what it asks for. It cannot vouch for TensorFlow's own code: of 5,865
-frozen graphs damaged at random, two got past it and failed an internal check there, which aborts the process (measured). In the worker that would be fatal again after every restart. So each graph has a rehearsal in a child:
-the same load and warm-up, and batches of unlikely numbers besides, under a limit of memory and one of time that holds even
-where TensorFlow cannot be interrupted. If the child survives it, the worker loads the graph too.
+frozen graphs damaged at random, two got past it and failed an internal check there, which aborts the process
+(measured). In the worker that would be fatal again after every restart. So each graph has a rehearsal in a child: the
+same load and warm-up, and batches of unlikely numbers besides, under a limit of memory and one of time that holds
+even where TensorFlow cannot be interrupted. If the child survives it, the worker loads the graph too.
 
 The child starts with the first model (half a second), stays for the next ones, and is replaced when it died or was killed. It
 ends when its standard input does, so it outlives nobody; a clock of its own ends it where it hangs. What it answers is
