@@ -67,6 +67,21 @@ def test_a_refusal_fails_the_operation_and_the_version_before_serves_on(place: P
     assert (version["status"], version["is_serving"]) == ("FAILED_REGISTRATION", False)
 
 
+def test_while_a_version_loads_the_one_before_is_what_serves(place: Place) -> None:
+    replica = place.replica()
+    worker = place.worker(replica)
+    loaded = worker.report(offset_of(replica.publish()), 1)
+    replica.get("/api/v1/deployments/wine", min_control_offset=loaded)
+    newer = offset_of(replica.publish())
+
+    loading = replica.get("/api/v1/deployments/wine")
+    live = replica.get("/api/v1/deployments/wine", min_control_offset=worker.report(newer, 2))
+
+    assert (loading["serving"]["version"], loading["newest"]["version"]) == ("1", "2")
+    assert (live["serving"]["version"], [v["version"] for v in live["stack"]]) == ("2", ["1"])
+    assert live["workers"][0]["outcome"]["since"][0]["offset"] == 100
+
+
 def test_a_version_says_what_it_takes_and_gives_and_where_it_is_live_since(place: Place) -> None:
     replica = place.replica()
     worker = place.worker(replica)
