@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.core.descriptor import NAME_PATTERN
@@ -73,6 +73,7 @@ def test_a_name_is_made_of_the_files(file, name):
     assert model_name(file) == name
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_a_made_name_is_always_one_that_the_api_takes(file):
     try:

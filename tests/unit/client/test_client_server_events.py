@@ -6,7 +6,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import DecodeError
 
@@ -39,6 +39,7 @@ def test_events_have_their_name_their_data_and_the_last_id():
     assert reader.retry_seconds == 1.5
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(BODY)), max_size=8))
 def test_it_does_not_matter_how_the_bytes_are_cut(cuts):
     edges = [0, *sorted(cuts), len(BODY)]
@@ -47,6 +48,7 @@ def test_it_does_not_matter_how_the_bytes_are_cut(cuts):
     assert read(*chunks)[1] == read(BODY)[1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(st.characters(categories=["L", "N"]), min_size=1), st.integers()), max_size=5))
 def test_every_event_that_was_written_is_read(pairs):
     body = b"".join(f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode() for kind, data in pairs)

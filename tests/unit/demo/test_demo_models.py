@@ -6,12 +6,18 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from sluice.demo.make_models import EXPECTED_ROWS, descriptor_set, deterministic_files, fit_estimators, reference_predictions
+from sluice.demo.make_models import (
+    EXPECTED_ROWS,
+    descriptor_set,
+    deterministic_files,
+    fit_estimators,
+    reference_predictions,
+)
 from sluice.demo.pmml_writer import NAMESPACE, _threshold_of_doubles, to_pmml
 from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, QUALITIES, make_wines
 
@@ -133,6 +139,7 @@ def test_an_estimator_without_a_pmml_form_is_refused_by_name():
         to_pmml(SVC(), FEATURES, "quality", "A support vector machine.")
 
 
+@settings(deadline=None)
 @given(
     threshold=st.floats(-1e6, 1e6),
     value=st.floats(-1e6, 1e6),
