@@ -58,7 +58,7 @@ def meanwhile(action: Callable[[], None], until: threading.Event) -> threading.T
     """Do `action` over and over, on another thread, until told to stop."""
 
     def run() -> None:
-        while not until.is_set():
+        while not until.wait(0.005):
             action()
 
     thread = threading.Thread(target=run)
@@ -82,32 +82,26 @@ def test_a_killed_child_costs_no_row_and_no_model(engine: PmmlEngine) -> None:
 
 
 def test_a_child_killed_in_the_middle_of_batches_loses_nothing(engine: PmmlEngine) -> None:
-    source = documents.forest(4, trees=20, depth=6)
-    scorer = engine.load(Artifact(source, limits=LoadLimits(score_seconds=60)))
-    rows = records(4, 400)
-    features = features_of(scorer.signature, rows * 50)
+    source = documents.forest(4, trees=10)
+    scorer = engine.load(Artifact(source))
+    features = features_of(scorer.signature, records(4, 2_000))
     expected = scorer.score(features)
-    killed: list[int] = []
+    killed: set[int] = set()
     done = threading.Event()
 
     def kill() -> None:
         pid = engine.supervisor.pid
-        if pid is not None and pid not in killed and len(killed) < 3 and scoring.wait(10):
-            killed.append(pid)
+        if pid is not None and pid not in killed and len(killed) < 2:
+            killed.add(pid)
             os.kill(pid, signal.SIGKILL)
 
-    scoring = threading.Event()
+    answers = [scorer.score(features)]
     thread = meanwhile(kill, done)
-    answers = []
-    for _ in range(4):
-        scoring.set()
+    while len(killed) < 2 or engine.supervisor.restarts < 2:
         answers.append(scorer.score(features))
-        scoring.clear()
     done.set()
     thread.join()
 
-    assert differences(source, rows, scorer.score(features_of(scorer.signature, rows))) == []
-    assert len(killed) >= 1
     for answer in answers:
         assert answer.failures == {}
         assert np.array_equal(answer.columns["probability"], expected.columns["probability"])
