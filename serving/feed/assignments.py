@@ -166,7 +166,7 @@ class Assignments:
         if not self._has_failed():
             self._wait_for_agents()
         if not self._has_failed():
-            self._commitment.settle(self._revoke_seconds)
+            self._commitment.settle(self._revoke_seconds, in_callback=True)
         self._drop(keys)
         log.info("partitions.revoked", partitions=_names(keys))
 

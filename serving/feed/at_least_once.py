@@ -92,7 +92,7 @@ class AtLeastOnce:
             if lane is not None and (error or entry.error) is not None:
                 self._refused((error or entry.error).str(), [lane])
 
-    def settle(self, seconds: float) -> None:
+    def settle(self, seconds: float, *, in_callback: bool) -> None:
         """See `Commitment`."""
         end = time.monotonic() + seconds
         while not self._is_acknowledged() and self._writer.flush(0.05) and time.monotonic() < end:
@@ -103,7 +103,7 @@ class AtLeastOnce:
         if not due and self._sent_at is None:
             return
         try:
-            self._reader.commit_and_wait(offsets, max(1.0, end - time.monotonic()))
+            self._reader.commit_and_wait(offsets, None if in_callback else max(1.0, end - time.monotonic()))
         except KafkaException as exception:
             self._refused(error_of(exception).str(), offsets)
         except CallHungError as exception:

@@ -52,8 +52,8 @@ class Commitment(Protocol):
     def commit(self) -> None:
         """The regular commit. On the event loop if not `must_drain` (it does not wait then), else in the feed's thread."""
 
-    def settle(self, seconds: float) -> None:
-        """Commit everything that is finished, and wait for it: before a revocation and at the end."""
+    def settle(self, seconds: float, *, in_callback: bool) -> None:
+        """Commit everything that is finished, and wait for it: in a revocation's callback, or at the end."""
 
     def lose(self) -> None:
         """Partitions were taken away without a chance to commit."""

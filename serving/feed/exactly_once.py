@@ -111,7 +111,7 @@ class ExactlyOnce:
         """See `Commitment`."""
         self._commit(self._limit)
 
-    def settle(self, seconds: float) -> None:
+    def settle(self, seconds: float, *, in_callback: bool) -> None:
         """See `Commitment`."""
         self._commit(min(seconds, self._limit))
 

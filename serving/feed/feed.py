@@ -292,7 +292,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             await self._pump()
             while self._in_flight:
                 await self._serve_agents(0)
-            await self._in_thread(self._commitment.settle, self._revoke_seconds)
+            await self._in_thread(lambda: self._commitment.settle(self._revoke_seconds, in_callback=False))
             self._check()
             await self._in_thread(self._close)
         except BaseException as error:

@@ -122,14 +122,22 @@ class Reader:
         """Send offsets without waiting; `on_commit` hears of the end. Raises `KafkaException` if they cannot be sent."""
         self.consumer.commit(offsets=_entries(lanes), asynchronous=True)
 
-    def commit_and_wait(self, lanes: Mapping[Lane, int], seconds: float) -> None:
+    def commit_and_wait(self, lanes: Mapping[Lane, int], seconds: float | None) -> None:
         """Commit offsets.
+
+        Args:
+            seconds: How long to wait. `None` inside a rebalance callback: there only the callback's own thread gets an
+                answer (a commit from another thread waited for the callback to end, measured), so nothing bounds it.
 
         Raises:
             KafkaException: One of them was refused.
             CallHungError: There was no answer in time; the client waits for a lost coordinator without end.
         """
-        for entry in call_within(seconds, lambda: self.consumer.commit(offsets=_entries(lanes), asynchronous=False)):
+
+        def commit() -> list[Any]:
+            return list(self.consumer.commit(offsets=_entries(lanes), asynchronous=False))
+
+        for entry in commit() if seconds is None else call_within(seconds, commit):
             if entry.error is not None:
                 raise KafkaException(entry.error)
 

@@ -58,9 +58,10 @@ def test_a_group_that_never_read_the_topic_starts_where_the_settings_say(partiti
 
 @given(starts, offsets, offsets, offsets)
 def test_records_that_were_deleted_are_skipped_and_no_more(
-    start_at: StartAt, committed: int, low: int, high: int
+    start_at: StartAt, committed: int, deleted: int, left: int
 ) -> None:
-    assume(committed < low <= high)
+    low = committed + 1 + deleted
+    high = low + left
 
     start = choose_start(start_at, partition=0, committed=committed, low=low, high=high, origin=1)
 
