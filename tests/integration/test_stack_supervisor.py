@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -193,12 +194,16 @@ def test_a_stop_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent_program = (
         "import pathlib, sys, subprocess; from sluice.stack import processes; here = pathlib.Path(sys.argv[1]);"
-        "child = processes.start(['sleep', '600'], {}, here, here / 'log');"
+        "child = processes.start(['sh', '-c', 'echo begun; exec sleep 600'], {}, here, here / 'log');"
         "print(child.pid, flush=True); child.wait()"
     )
     with subprocess.Popen([sys.executable, "-c", parent_program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = ProcessIdentity.of(int(parent.stdout.readline()))
+        deadline = time.monotonic() + 60
+        while (tmp_path / "log").read_text() != "begun\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         assert child.is_alive()
 
         parent.kill()
