@@ -102,7 +102,7 @@ async def _assemble(
     topic = settings.control_topic.name
     happenings = Happenings(settings.limits.events_kept)
     follower = ControlLogFollower[Catalogue](kafka, topic, _folding(settings, happenings), lambda: EMPTY)
-    writer = ControlLogWriter(kafka, topic)
+    writer = ControlLogWriter(kafka, topic, settings.waits.publish_seconds)
     stack.push_async_callback(writer.close)
     parts = Parts(
         settings=settings,

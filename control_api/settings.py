@@ -67,6 +67,8 @@ class Waits(_Section):
 
     fold_seconds: float = Field(default=10.0, gt=0)
     """For this replica to read back a control-log offset."""
+    publish_seconds: float = Field(default=10.0, ge=1)
+    """For the brokers to acknowledge a record of the control log."""
     operation_seconds: float = Field(default=60.0, gt=0)
     """Upper bound of `?wait=` on operations."""
     shutdown_seconds: int = Field(default=5, gt=0)

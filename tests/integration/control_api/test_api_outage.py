@@ -16,7 +16,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 def test_a_replica_survives_a_broker_that_is_killed_and_comes_back(kafka_restartable: Any) -> None:
     topic = f"test-ctl-{uuid.uuid4().hex[:8]}"
     replica = ThreadReplica(
-        Settings(kafka={"bootstrap": kafka_restartable.bootstrap}, control_topic={"name": topic}, port=0)
+        Settings(
+            kafka={"bootstrap": kafka_restartable.bootstrap},
+            control_topic={"name": topic},
+            port=0,
+            waits={"publish_seconds": 2},
+        )
     )
     replica.publish("before")
     events = EventReader(replica.url, "/api/v1/events")
