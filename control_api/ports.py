@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from model_store.stats_store import WorkerStatistics
+from model_store.core.stats import Series
+from model_store.core.stats import Statistics as Observed
 
 Position = tuple[str, int]
 """Topic and partition."""
@@ -160,6 +161,30 @@ class Replays(Protocol):
 
     async def abandon(self, key: str) -> None:
         """Free the key of a request that changed nothing."""
+        ...
+
+
+class WorkerStatistics(Protocol):
+    """What one start of one worker observed."""
+
+    @property
+    def worker(self) -> str:
+        """Worker id."""
+        ...
+
+    @property
+    def written_ms(self) -> int:
+        """When it last wrote, milliseconds since 1970 UTC."""
+        ...
+
+    @property
+    def series(self) -> Mapping[Series, Observed]:
+        """By model, version and data type."""
+        ...
+
+    @property
+    def dead_letters(self) -> Mapping[str, int]:
+        """Dead letters by stage."""
         ...
 
 

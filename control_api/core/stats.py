@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from control_api.core.outcomes import reports_on
 from control_api.core.snapshot import Snapshot
+from control_api.ports import WorkerStatistics
 from control_api.schemas.shape import rfc3339
 from control_api.schemas.stats import (
     AllWorkerStatistics,
@@ -20,7 +21,6 @@ from model_store.core.control_records import ModelState
 from model_store.core.histogram import Histogram
 from model_store.core.stats import Series
 from model_store.core.versions import ModelVersion
-from model_store.stats_store import WorkerStatistics
 
 STALE_MS: Final = 45_000
 """A live worker that has written nothing for so long has a part missing from the answer; an idle one writes each 30 s."""

@@ -16,10 +16,10 @@ from typing import Final
 from control_api.core.outcomes import serving_version
 from control_api.core.snapshot import Snapshot
 from control_api.core.stats import live_since_ms
+from control_api.ports import WorkerStatistics
 from control_api.schemas.tutorial import TutorialState
 from model_store.core.descriptor import BUILT_IN_TYPES, PMML
 from model_store.core.stats import NOTHING, Series, merge_all
-from model_store.stats_store import WorkerStatistics
 
 LONG_MAX: Final = 2**63 - 1
 LONG_MIN: Final = -(2**63)

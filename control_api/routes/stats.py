@@ -14,13 +14,13 @@ from control_api.core.snapshot import Snapshot
 from control_api.core.stats import Wanted, everything, missing_workers, one_worker, statistics, worker_statistics
 from control_api.errors import INVALID, NOT_CAUGHT_UP, NOT_FOUND, STATISTICS_DOWN, ApiError
 from control_api.parts import Parts
+from control_api.ports import WorkerStatistics
 from control_api.reading import PartsHere, SnapshotNow
 from control_api.schemas.parameters import DataType, ModelName, VersionNumber, WorkerId
 from control_api.schemas.problem import answers
 from control_api.schemas.stats import AllWorkerStatistics, Statistics, WorkerStatisticsShape
 from control_api.schemas.tutorial import Processors, TutorialState
 from model_store.core.stats_windows import LONGEST_WINDOW_SECONDS
-from model_store.stats_store import WorkerStatistics
 
 router = APIRouter(tags=["statistics"])
 
