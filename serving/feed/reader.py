@@ -45,9 +45,9 @@ class Reader:
         def adapt(callback: Rebalanced) -> Callable[[Any, list[Any]], None]:
             return lambda _consumer, entries: callback([(entry.topic, entry.partition) for entry in entries])
 
-        self.consumer.subscribe(
-            list(topics), on_assign=adapt(on_assign), on_revoke=adapt(on_revoke), on_lost=adapt(on_lost)
-        )
+        names = list(topics)
+        self._has_many_topics = len(names) > 1
+        self.consumer.subscribe(names, on_assign=adapt(on_assign), on_revoke=adapt(on_revoke), on_lost=adapt(on_lost))
 
     def assign(self, offsets: Mapping[Key, int]) -> None:
         """Take on partitions at absolute offsets, without fetching yet; each is `seek`ed before it is resumed.
@@ -79,16 +79,19 @@ class Reader:
             ConsumerFailedError: Any other error that does not pass.
         """
         groups: dict[Key, list[Any]] = {}
+        run_topic, run_partition = "", -1
+        append: Callable[[Any], None] = [].append
+        # Records come in runs of one partition: the group is looked up once a run.
         for record in records:
             error = record.error()
             if error is not None:
                 self._judge(record, error)
                 continue
-            key = (record.topic(), record.partition())
-            if key in groups:
-                groups[key].append(record)
-            else:
-                groups[key] = [record]
+            partition = record.partition()
+            if partition != run_partition or (self._has_many_topics and record.topic() != run_topic):
+                run_topic, run_partition = record.topic(), partition
+                append = groups.setdefault((run_topic, run_partition), []).append
+            append(record)
         return groups
 
     def pause(self, lane: Lane) -> None:
