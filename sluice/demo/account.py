@@ -19,7 +19,8 @@ class Account:
         swaps: Models that took over from another while records were scored.
         refused: Models that the workers refused.
         results_by_version: Results of each version, by `<model>/<version>`.
-        worst_swap_ms: By how much the slowest record around a swap was slower than the slowest before it, at worst.
+        worst_swap_ms: By how much the slowest record while a model was loaded and took over was slower than the slowest in
+            as much time before, at worst.
         seconds: From the first record sent to the last acknowledged.
     """
 
@@ -50,6 +51,6 @@ class Account:
             f"{self.sent:,} records sent = {self.results:,} results + {self.dead_letters:,} dead letters; "
             f"lost {self.lost:,}, duplicated {self.duplicated:,}. {verdict}",
             "Results by version: " + ", ".join(f"{name}: {count:,}" for name, count in self.results_by_version.items()),
-            f"{self.swaps} swaps while records were scored; the slowest record around a swap took {self.worst_swap_ms:.0f} ms "
-            f"more than the slowest before it. {self.refused} model refused.",
+            f"{self.swaps} swaps while records were scored; the slowest record during a swap took {self.worst_swap_ms:.0f} ms "
+            f"more than the slowest before it. {self.refused} {'model' if self.refused == 1 else 'models'} refused.",
         ]

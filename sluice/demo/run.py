@@ -34,8 +34,9 @@ from sluice.demo.view import View
 
 _TICK_SECONDS = 0.1
 _RATES_KEPT = 30
-# Around a swap, and as long before it, the slowest record is looked for.
-_AROUND_MS = 1_000
+# A swap lasts from its publication until so long after its first result; its slowest record is looked for in this time,
+# and for comparison in as much time before it.
+_AFTER_MS = 250
 _SETTLE_SECONDS = 1.0
 
 
@@ -224,12 +225,13 @@ class _Run:
         )
 
     def _periods(self) -> list[tuple[str, int, int]]:
-        """For each swap two periods of the same length: before it was published, and around its first result."""
+        """For each swap two periods of the same length: before it was published, and while it loaded and took over."""
         periods = []
         for swap, first_ms in self._taken_over():
             key = swap.chapter.data_type
-            periods.append((key, swap.published_ms - 2 * _AROUND_MS, swap.published_ms))
-            periods.append((key, first_ms - _AROUND_MS, first_ms + _AROUND_MS))
+            over_ms = first_ms + _AFTER_MS
+            periods.append((key, 2 * swap.published_ms - over_ms, swap.published_ms))
+            periods.append((key, swap.published_ms, over_ms))
         return periods
 
     def _taken_over(self) -> list[tuple[Swap, int]]:

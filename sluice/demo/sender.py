@@ -18,7 +18,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-WINDOW = 100_000
+WINDOW = 30_000
 _TICK_SECONDS = 0.005
 _CHUNK = 1_000
 
@@ -85,7 +85,7 @@ class _Sender:
                 "enable.idempotence": True,
                 "linger.ms": 2,
                 "compression.type": "lz4",
-                "queue.buffering.max.messages": 2 * WINDOW,
+                "queue.buffering.max.messages": 200_000,
                 "delivery.report.only.error": True,
                 "on_delivery": self._failed,
                 "error_cb": self._error,

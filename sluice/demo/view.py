@@ -144,7 +144,7 @@ def _header(progress: Progress) -> RenderableType:
 def _keys(progress: Progress) -> RenderableType:
     table = Table(title="Who serves", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("data type", "model", "version", "what it is"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     table.add_column("its results", justify="right")
     for data_type, swap in progress.serving().items():
         seen = progress.report.versions.get((data_type, MODEL_OF[data_type], swap.version))
@@ -155,32 +155,29 @@ def _keys(progress: Progress) -> RenderableType:
 
 
 def _swaps(progress: Progress) -> RenderableType:
-    table = Table(title="Swaps", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("version")
-    table.add_column("what it is")
-    table.add_column("for")
-    table.add_column("loaded in", justify="right")
-    table.add_column("scoring paused", justify="right")
-    table.add_column("", overflow="ellipsis", no_wrap=True)
+    table = Table(title="Swaps", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
+    for heading in ("version", "what it is"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("loaded in", "paused"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="ellipsis", no_wrap=True, ratio=1)
     for swap in progress.swaps:
         model = f"{MODEL_OF[swap.chapter.data_type]} {swap.version}"
         if swap.is_refused:
+            row = (model, swap.chapter.what, "-", "-", Text(f"refused: {swap.reason}", style="red"))
+        else:
             row = (
                 model,
                 swap.chapter.what,
-                swap.chapter.data_type,
-                "-",
-                "-",
-                Text(f"refused: {swap.reason}", style="red"),
+                f"{swap.load_ms:,.0f} ms",
+                f"{swap.pause_ms:.2f} ms",
+                Text("live", style="green"),
             )
-        else:
-            costs = (f"{swap.load_ms:,.0f} ms", f"{swap.pause_ms:.2f} ms")
-            row = (model, swap.chapter.what, swap.chapter.data_type, *costs, Text("live", style="green"))
         table.add_row(*row)
     if progress.publishing:
         chapter = progress.publishing
         waiting = Text("loading; the one before serves on", style="yellow")
-        table.add_row(MODEL_OF[chapter.data_type], chapter.what, chapter.data_type, "", "", waiting)
+        table.add_row(MODEL_OF[chapter.data_type], chapter.what, "", "", waiting)
     return table
 
 

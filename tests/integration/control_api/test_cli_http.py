@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from api_processes import PMML, Replica, TalkingWorker, eventually
 from confluent_kafka import Producer
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from model_store.core.control_records import ModelState
@@ -19,6 +21,13 @@ from sluice.cli import app
 
 def sluice(replica: Replica, *arguments: str) -> Any:
     return CliRunner().invoke(app(), [*arguments, "--api", replica.url], prog_name="sluice")
+
+
+@pytest.fixture(autouse=True)
+def _log_apart_from_the_commands_output() -> Iterator[None]:
+    """The replica is a thread of this process, whose standard output is the command's."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture
@@ -49,7 +58,7 @@ def answer_publication(
 
 
 def test_publish_and_wait_says_which_version_is_live_where_since_when(place: Any, document: str) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
     worker = place.worker(replica)
     reporting = answer_publication(replica, worker, ModelState.LIVE)
 
@@ -58,16 +67,17 @@ def test_publish_and_wait_says_which_version_is_live_where_since_when(place: Any
     reporting.join()
     assert done.exit_code == 0, done.output
     published, progress, live = done.stdout.splitlines()
-    assert published.startswith("wine-tree version 1 (PMML, 94 bytes, sha256 ")
+    assert published.startswith(f"wine-tree version 1 (PMML, {len(PMML)} bytes, sha256 ")
     assert progress == f"  w1: live since {place.data_topic} 0@100 (loaded in 12 ms, scoring paused 0.25 ms)"
     assert live == f"wine-tree version 1 is live for wine on 1 of 1 workers, since {place.data_topic} 0@100."
 
 
 def test_a_refused_model_is_exit_status_one_with_the_reason_and_what_serves_on(place: Any, document: str) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
     worker = place.worker(replica)
-    answer_publication(replica, worker, ModelState.LIVE).join(0)
+    reporting = answer_publication(replica, worker, ModelState.LIVE)
     assert sluice(replica, "publish", document, "--for", "wine", "--wait").exit_code == 0
+    reporting.join()
     reporting = answer_publication(replica, worker, ModelState.REFUSED, "the tree has no leaf")
 
     done = sluice(replica, "publish", document, "--for", "wine", "--wait")
@@ -79,7 +89,7 @@ def test_a_refused_model_is_exit_status_one_with_the_reason_and_what_serves_on(p
 
 
 def test_without_a_worker_the_wait_says_so_and_ends_with_status_five(place: Any, document: str) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
 
     done = sluice(replica, "publish", document, "--for", "wine", "--wait", "--timeout", "0.5")
 
@@ -89,7 +99,7 @@ def test_without_a_worker_the_wait_says_so_and_ends_with_status_five(place: Any,
 
 
 def test_publish_for_machines_is_one_object(place: Any, document: str) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
 
     done = sluice(replica, "publish", document, "--for", "wine", "--name", "tree", "--json")
 
@@ -98,7 +108,7 @@ def test_publish_for_machines_is_one_object(place: Any, document: str) -> None:
 
 
 def test_a_contradiction_is_told_with_both_types_and_status_four(place: Any, document: str) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
 
     done = sluice(replica, "publish", document, "--for", "wine", "--type", "TENSORFLOW")
 
@@ -108,7 +118,7 @@ def test_a_contradiction_is_told_with_both_types_and_status_four(place: Any, doc
 
 
 def test_queries_say_nothing_is_there_in_words_and_in_json(place: Any) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
 
     assert "No model is published yet" in sluice(replica, "models").stdout
     assert "No model is published for any data type" in sluice(replica, "routes").stdout
@@ -118,7 +128,7 @@ def test_queries_say_nothing_is_there_in_words_and_in_json(place: Any) -> None:
 
 
 def test_queries_name_what_is_published_and_who_serves_it(place: Any) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
     worker = place.worker(replica)
     offset = replica.publish(description="A fine tree").json()["control_offset"]
     worker.report(offset, 1)
@@ -132,14 +142,14 @@ def test_queries_name_what_is_published_and_who_serves_it(place: Any) -> None:
 
 
 def test_statistics_that_are_not_there_are_a_problem_in_words(place: Any) -> None:
-    done = sluice(place.replica(log_level="error"), "stats")
+    done = sluice(place.replica(), "stats")
 
     assert done.exit_code == 4
     assert "There are no statistics now" in done.stderr
 
 
 def test_results_and_dead_letters_are_printed_one_a_line(place: Any, kafka: Any) -> None:
-    replica = place.replica(log_level="error")
+    replica = place.replica()
     results, letters = kafka.create_topic(1), kafka.create_topic(1)
     place.worker(replica, result_topic=results, dead_letter_topic=letters)
     scored = ScoreResult(
@@ -165,7 +175,7 @@ def test_results_and_dead_letters_are_printed_one_a_line(place: Any, kafka: Any)
 
 
 def test_a_stream_that_nobody_has_declared_is_a_usage_error(place: Any) -> None:
-    done = sluice(place.replica(log_level="error"), "tail")
+    done = sluice(place.replica(), "tail")
 
     assert done.exit_code == 2
     assert "no worker has declared a stream yet" in " ".join(done.stderr.replace("│", "").split())
