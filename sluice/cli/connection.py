@@ -24,8 +24,6 @@ from sluice.client import (
 from sluice.stack.errors import StackError
 from sluice.stack.state import Situation, read_situation
 
-DEFAULT_FOLDER = Path(".sluice")
-
 ApiOption = Annotated[
     str | None,
     typer.Option(

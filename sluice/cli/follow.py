@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.connection import DEFAULT_FOLDER, ApiOption, DataOption, JsonOption, connected
+from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
 from sluice.cli.output import print_json
 from sluice.client import Client
 from sluice.client.answers import Blob, DeadLetterRecord, Number, ResultRecord
+from sluice.stack.lifecycle import DEFAULT_FOLDER
 
 _SCORES_SHOWN = 8
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from sluice.cli import EXIT_FAILED
-from sluice.cli.connection import DEFAULT_FOLDER, ApiOption, DataOption, JsonOption, connected
+from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
 from sluice.cli.output import number, print_json, size
 from sluice.client import Client, ModelRefusedError
 from sluice.client.answers import Operation, Outcome, Position, Published
 from sluice.client.calls import PublishOptions
+from sluice.stack.lifecycle import DEFAULT_FOLDER
 
 
 def publish(

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli.connection import DEFAULT_FOLDER, ApiOption, DataOption, JsonOption, connected
+from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
 from sluice.cli.output import ago, number, print_columns, print_json
 from sluice.client.answers import ModelVersion, Route, SeriesStatistics, Statistics, Worker
+from sluice.stack.lifecycle import DEFAULT_FOLDER
 
 
 def models(

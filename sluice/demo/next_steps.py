@@ -9,8 +9,7 @@ from pathlib import Path
 
 from sluice.demo.story import MODEL_OF
 from sluice.demo.wine import ARTIFACTS, STILL
-
-DEFAULT_FOLDER = Path(".sluice")
+from sluice.stack.lifecycle import DEFAULT_FOLDER
 
 
 def command_name(program: str | None = None) -> str:
