@@ -217,6 +217,26 @@ def test_a_delivery_that_the_broker_refuses_ends_the_worker_before_the_commit(
     assert committed(kafka, group, source) == 0
 
 
+@pytest.mark.parametrize("headers", [None, [[("a", b"1")]] * 10])
+def test_a_record_that_the_client_refuses_at_once_ends_the_worker(
+    kafka: Any, source: str, results: str, headers: Any
+) -> None:
+    fill(kafka, source, 10)
+
+    async def too_large(batch: ColumnBatch) -> None:
+        with batch:
+            batch.done(Output(results, None, [b"fits"] * 9 + [bytes(2_000_000)], headers))
+
+    async def scenario() -> tuple[BaseException, str]:
+        async with running(kafka, {source: StartAt.EARLIEST}, too_large) as stage:
+            return await asyncio.wait_for(stage.app.crashed, 30), stage.group
+
+    error, group = asyncio.run(scenario())
+
+    assert isinstance(error, OutputRefusedError)
+    assert committed(kafka, group, source) == 0
+
+
 def test_records_over_the_topics_limit_are_found_before_they_are_written(kafka: Any, source: str) -> None:
     small = kafka.create_topic(config={"max.message.bytes": "2000"})
     fill(kafka, source, 300)
