@@ -38,6 +38,8 @@ _RATES_KEPT = 30
 # and for comparison in as much time before it.
 _AFTER_MS = 250
 _SETTLE_SECONDS = 1.0
+# The API sees a worker that has just become ready a moment later.
+_WORKER_SECONDS = 30.0
 
 
 class DemoError(Exception):
@@ -348,14 +350,15 @@ def _offsets(bootstrap: str) -> Iterator[Callable[[str], dict[int, int]]]:
 
 
 def _wine_stream(client: Client) -> Stream:
-    """The stream that takes the demo's records."""
-    streams = client.streams()
-    found = [stream for stream in streams if stream.name == "wine"]
-    if not found:
-        known = ", ".join(stream.name for stream in streams) or "none"
-        raise DemoError(
-            f"the workers of this stack have no stream `wine` (they have: {known}); try another --data folder"
-        )
+    """The stream that takes the demo's records, as soon as the API has seen a live worker that serves it."""
+    deadline = time.monotonic() + _WORKER_SECONDS
+    while not (found := [stream for stream in client.streams() if stream.name == "wine"]):
+        if time.monotonic() >= deadline:
+            known = ", ".join(stream.name for stream in client.streams()) or "none"
+            raise DemoError(
+                f"no live worker of this stack has a stream `wine` (streams: {known}); try another --data folder"
+            )
+        time.sleep(_TICK_SECONDS)
     if found[0].result_format != "protobuf":
         raise DemoError("the demo reads results in protobuf; the stream `wine` of this stack writes another format")
     return found[0]
