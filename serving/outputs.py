@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +57,13 @@ def result_output(
 
 
 def dead_letter_output(
-    topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored]
+    topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored], too_large: RowsTooLarge
 ) -> Output:
-    """The dead letters of a batch, in source order, keyed by the coordinates of their records."""
+    """The dead letters of a batch, in source order, keyed by the coordinates of their records.
+
+    A dead letter is larger than its record. One that its topic would not take is written without the record's value, and
+    says so; the record itself is where its coordinates say.
+    """
     failures = [
         Failure(
             batch.offsets[item.row],
@@ -75,16 +79,26 @@ def dead_letter_output(
         )
         for item in sorted(unscored, key=lambda item: item.row)
     ]
-    values = encode_dead_letters(
-        failures,
-        stream=stream,
-        topic=batch.topic,
-        partition=batch.partition,
-        worker=worker,
-        failed_at_ms=int(time.time() * 1e3),
-    )
     keys = [f"{batch.topic}/{batch.partition}/{failure.offset}".encode() for failure in failures]
-    return Output(topic, keys, values)
+    where = {"stream": stream, "topic": batch.topic, "worker": worker}
+    now_ms = int(time.time() * 1e3)
+
+    def output(letters: Sequence[Failure]) -> Output:
+        return Output(
+            topic, keys, encode_dead_letters(letters, partition=batch.partition, failed_at_ms=now_ms, **where)
+        )
+
+    whole = output(failures)
+    if not (rows := too_large(whole)):
+        return whole
+    gone = set(rows)
+    return output([_without_value(failure) if i in gone else failure for i, failure in enumerate(failures)])
+
+
+def _without_value(failure: Failure) -> Failure:
+    size = len(failure.value or b"")
+    reason = f"{failure.reason} (the record's value of {size:,} bytes and its headers are left out: too large for this topic)"
+    return replace(failure, value=None, headers=(), reason=reason)
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:

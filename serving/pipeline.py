@@ -184,9 +184,8 @@ class Pipeline:
         if unscored:
             for stage, count in Counter(item.stage for item in unscored).items():
                 self.count_dead_letters(stage, count)
-            outputs.append(
-                dead_letter_output(self.plan.dead_letter_topic, self.plan.name, self.worker, batch, unscored)
-            )
+            topic = self.plan.dead_letter_topic
+            outputs.append(dead_letter_output(topic, self.plan.name, self.worker, batch, unscored, self.too_large))
         return outputs
 
     def abandon(self, opened: Opened) -> None:

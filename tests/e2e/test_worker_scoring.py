@@ -102,17 +102,27 @@ def test_records_without_any_model_are_dead_letters(deployment):
     assert {letter.reason for letter in letters} == {"no model serves data type 'wine'"}
 
 
-def test_infinities_and_nan_are_never_turned_into_numbers(deployment):
+def test_an_infinity_that_the_graph_makes_nan_stays_nan(deployment):
     deployment.publish(GRAPH)
     deployment.start_worker()
-    record = wine_record()
-    strange = [record(alcohol=value, data_type="wine").SerializeToString() for value in (float("nan"), float("inf"))]
-    deployment.send([*strange, *wine_values()[:2]])
+    infinite = wine_record()(alcohol=float("inf"), data_type="wine").SerializeToString()
+    deployment.send([infinite, *wine_values()[:3]])
 
-    rows = {(row.partition, row.offset): row for row in deployment.read_results(4)}
+    rows = by_record(deployment.read_results(4))
 
     assert all(np.isnan(score) for score in rows[0, 0].scores)
-    assert all(0 <= score <= 1 for score in rows[2, 0].scores)
+    assert all(0 <= score <= 1 for score in rows[1, 0].scores)
+
+
+def test_a_record_for_which_a_document_gives_no_value_is_a_dead_letter(deployment):
+    deployment.publish(LINEAR)
+    deployment.start_worker()
+    missing = wine_record()(alcohol=float("nan"), data_type="wine").SerializeToString()
+    deployment.send([missing, *wine_values()[:3]])
+
+    assert set(by_record(deployment.read_results(3))) == {(1, 0), (2, 0), (3, 0)}
+    letter = deployment.read_dead_letters(1)[0]
+    assert (letter.stage, letter.model, letter.model_version) == (DeadLetter.STAGE_SCORE, "wine", 1)
 
 
 def test_a_stream_without_results_for_a_while_still_serves_after_a_model_comes(deployment):
