@@ -1,7 +1,7 @@
 """A call that must end in time although the library that is called may not let it.
 
 librdkafka 2.16's `send_offsets_to_transaction` ignores its time-out and can wait for ever once the group's coordinator
-has gone away and come back (measured: in 20 of 22 workers whose broker was killed under load; librdkafka issues 5456 and
+has gone away and come back (measured: in 22 of 24 workers whose broker was killed under load; librdkafka issues 5456 and
 5511). A commit that waits, and `close`, know no time-out at all. Python cannot interrupt such a call, but it can stop
 waiting for it: the call is left alone in a thread that ends with the process.
 """
