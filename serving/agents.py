@@ -19,7 +19,9 @@ from serving.pipeline import Opened, Pipeline, Work
 class ScoringAgent:
     """Scores batches of all streams. Belongs to the event loop's thread."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], threads: Executor, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], threads: Executor, fail: Callable[[BaseException], None]
+    ) -> None:
         """Take `pipelines` by data topic, threads for heavy models, and what to call when a batch cannot be finished."""
         self._pipelines = pipelines
         self._threads = threads
@@ -46,7 +48,9 @@ class ScoringAgent:
                     work.score()
                 batch.done(*pipeline.close(opened))
             return
-        task = asyncio.create_task(self._finish(pipeline, opened, before), name=f"score {batch.topic}/{batch.partition}")
+        task = asyncio.create_task(
+            self._finish(pipeline, opened, before), name=f"score {batch.topic}/{batch.partition}"
+        )
         self._last[partition] = task
         task.add_done_callback(lambda done: self._finished(partition, done))
 

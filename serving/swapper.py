@@ -149,7 +149,9 @@ class Swapper:
         self._loading[data_type] = (version.control_offset, task)
 
     async def _load(self, data_type: str, version: ModelVersion) -> None:
-        known = log.bind(model=version.model, version=version.version, data_type=data_type, control_offset=version.control_offset)
+        known = log.bind(
+            model=version.model, version=version.version, data_type=data_type, control_offset=version.control_offset
+        )
         known.info("model.loading")
         try:
             loaded = await self._loaded(version)
@@ -169,7 +171,9 @@ class Swapper:
             return await asyncio.wait_for(asyncio.shield(future), self.load_seconds)
         except TimeoutError:
             future.add_done_callback(_close_late)
-            raise ModelLimitError(f"the model was not ready after {self.load_seconds:g} s, which is the limit") from None
+            raise ModelLimitError(
+                f"the model was not ready after {self.load_seconds:g} s, which is the limit"
+            ) from None
         except asyncio.CancelledError:
             future.add_done_callback(_close_late)
             raise

@@ -186,10 +186,10 @@ class Deployment:
 
     def send_control(self, value: bytes, key: str = "wine") -> int:
         placed: list[int] = []
-        self._producer.produce(
+        self._publisher.produce(
             self.control, value, key.encode(), on_delivery=lambda error, record: placed.append(record.offset())
         )
-        assert self._producer.flush(30) == 0
+        assert self._publisher.flush(30) == 0
         return placed[0]
 
     def send(self, values: Sequence[bytes | None], **record: object) -> None:

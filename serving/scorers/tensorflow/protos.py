@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ _FILES = (
 _DESCRIPTOR_LINE = "DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile("
 
 
+# `cache` lets two threads make the first call at once; messages of two pools do not mix.
+_one_pool = threading.Lock()
+
+
 @cache
 def message_class(name: str) -> Any:
     """The class of message `tensorflow.<name>`: `message_class("GraphDef")`.
@@ -42,7 +47,9 @@ def message_class(name: str) -> Any:
     Raises:
         EngineUnavailableError: TensorFlow is not installed, or its protobuf modules look otherwise than expected.
     """
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"tensorflow.{name}"))
+    with _one_pool:
+        pool = _pool()
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"tensorflow.{name}"))
 
 
 def parse(name: str, data: bytes, what: str) -> Message:
