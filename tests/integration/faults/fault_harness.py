@@ -17,14 +17,18 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 4
+COMMANDS = "feed-commands"
+"""A Faust app must read at least one topic; the relay worker's."""
+
 COMMIT_SECONDS = 0.1
 
 Coordinates = tuple[int, int]
@@ -329,6 +333,9 @@ def new_task(bootstrap: str, delivery: str, folder: Path, **extra: Any) -> Task:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (source, results)]).values():
         made.result(30)
+    if COMMANDS not in admin.list_topics(timeout=30).topics:
+        with suppress(KafkaException):  # a run beside this one made it
+            admin.create_topics([NewTopic(COMMANDS, 1, 1)])[COMMANDS].result(30)
     run = folder / tag
     run.mkdir(parents=True)
     return Task(bootstrap, f"faults-{tag}", source, results, delivery, run, extra)
