@@ -31,7 +31,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*_pb2.py*")}
-    stale = [str(name) for name, text in fresh.items() if not (committed / name).exists() or (committed / name).read_bytes() != text]
+    present = {name: (committed / name).read_bytes() for name in fresh if (committed / name).exists()}
+    stale = [str(name) for name, text in fresh.items() if present.get(name) != text]
     if stale:
         raise SystemExit(f"out of date, run `python proto/generate.py`: {', '.join(stale)}")
 

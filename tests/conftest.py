@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -12,6 +13,10 @@ from sluice.stack import jars
 from sluice.stack.kafka import Broker, RunningBroker, new_cluster_id
 from sluice.stack.ports import free_port
 from sluice.stack.redis import RedisPlan, RunningRedis, find_program
+
+# How long an example takes says more about the machine than about the law.
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
 
 USE_RUNNING_KAFKA = "SLUICE_TEST_KAFKA"
 """Environment variable: `host:port` of a broker to test against instead of starting one for the session."""

@@ -1,7 +1,8 @@
 """What the models of this worker did: counted on the event loop, written to Redis by a thread.
 
 Theory of operation. `Collector` holds tallies: one sheet of them since the start, and one for each time slot that Redis
-does not have yet. Counting a batch adds to three sheets and costs some ten microseconds, hardly more for a large batch than for a small one.
+does not have yet. Counting a batch adds to three sheets and costs some ten microseconds, hardly more for a large batch
+than for a small one.
 `StatisticsWriter` wakes each second, freezes what changed, and writes it whole; so while Redis is down nothing piles up
 but unwritten time slots, which are dropped when they are older than anybody may ask for, and when it is back one write
 catches up. A slot is forgotten once it is over and written. Scoring never waits for Redis.

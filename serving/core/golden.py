@@ -70,7 +70,9 @@ def check_golden(rows: Sequence[Golden], predictions: Predictions) -> None:
         for name, expected in row.outputs.items():
             found = _number(predictions, name, i)
             tolerance = row.tolerance or DEFAULT_TOLERANCE
-            if not (found == expected or abs(found - expected) <= tolerance or (math.isnan(found) and math.isnan(expected))):
+            if not (
+                found == expected or abs(found - expected) <= tolerance or (math.isnan(found) and math.isnan(expected))
+            ):
                 raise SignatureError(
                     f"golden row {i}: output {name} should be {expected!r} and is {found!r} (tolerance {tolerance:g})"
                 )
@@ -85,7 +87,9 @@ def _number(predictions: Predictions, name: str, row: int) -> float:
     index = int(match["index"]) if match and name not in predictions.columns else None
     column = predictions.columns.get(match["name"] if match and index is not None else name)
     if column is None or isinstance(column, TextColumn):
-        raise SignatureError(f"golden rows expect a number {name}; the model's outputs are {', '.join(predictions.columns)}")
+        raise SignatureError(
+            f"golden rows expect a number {name}; the model's outputs are {', '.join(predictions.columns)}"
+        )
     cell = np.ravel(column[row])
     if (index or 0) >= len(cell) or (index is None and len(cell) != 1):
         raise SignatureError(f"golden rows expect {name}; that output has {len(cell)} elements a row")
@@ -95,6 +99,8 @@ def _number(predictions: Predictions, name: str, row: int) -> float:
 def _label(predictions: Predictions, name: str, row: int) -> str | None:
     column = predictions.columns.get(name)
     if not isinstance(column, TextColumn):
-        raise SignatureError(f"golden rows expect a label {name}; the model's outputs are {', '.join(predictions.columns)}")
+        raise SignatureError(
+            f"golden rows expect a label {name}; the model's outputs are {', '.join(predictions.columns)}"
+        )
     code = int(column.codes[row])
     return None if code < 0 else column.values[code]

@@ -54,7 +54,10 @@ def test_the_environment_overrides_the_file(tmp_path, monkeypatch):
         (("wine.results", "wine.records"), "would read what it writes: wine.records"),
         (("streams:", "strems: 1\nstreams:"), "strems: Extra inputs are not permitted"),
         (("{field: data_type}", "{}"), "found none"),
-        (("type: protobuf, message: wine.v1.WineRecord, descriptor_set: wine.desc", "type: json"), "JSON has no schema"),
+        (
+            ("type: protobuf, message: wine.v1.WineRecord, descriptor_set: wine.desc", "type: json"),
+            "JSON has no schema",
+        ),
         (("type: protobuf", "type: xml"), "streams.0.format"),
     ],
 )
