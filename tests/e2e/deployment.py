@@ -106,14 +106,9 @@ class Deployment:
     workers: list[WorkerProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "acks": "all",
-                "enable.idempotence": True,
-                "message.max.bytes": 20 << 20,
-            }
-        )
+        settings = {"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True}
+        self._producer = Producer(settings)
+        self._publisher = Producer({**settings, "message.max.bytes": 20 << 20})
 
     # ---------------------------------------------------------------- workers
 
