@@ -7,9 +7,11 @@ has its own Faust group for that topic, so that it never takes part in anybody's
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -48,11 +50,13 @@ from serving.scorers.registry import EngineRegistry
 from serving.settings import Settings
 from serving.streams import OpenedStream, open_stream
 from serving.swapper import Swapper
-from serving.topics import prepare_topics
+from serving.topics import prepare_topics, wait_for_kafka
 from serving.worker import Identity, Parts, Worker, new_epoch
 
 COMMAND_TOPIC = "sluice.worker-commands"
 SCORING_THREADS = 8
+STOP_SECONDS = 30.0
+"""The feed's part of a stop takes at most 20 s, also without a broker; flushing the rest at most 5 s."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,19 +64,38 @@ log = structlog.get_logger(__name__)
 def run_worker(settings: Settings) -> int:
     """Run one worker until SIGTERM or SIGINT. Returns the exit status: 0 after a clean stop, else 1.
 
+    Waits for Kafka first: Faust would end the process if it were not there yet.
+
     Raises:
         SettingsError: A stream cannot be opened, or the metrics port is taken.
     """
-    app = build_app(settings)
+    app, parts = build_app(settings)
+    if parts.metrics is not None:
+        parts.metrics.start()
+        parts.metrics.mark_unready("waiting for Kafka")
+    wait_for_kafka(parts.prepare)
     try:
-        faust.Worker(app, loglevel="warn", quiet=True, redirect_stdouts=False).execute_from_commandline()
+        _FaustWorker(app, loglevel="warn", quiet=True, redirect_stdouts=False).execute_from_commandline()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
 
-def build_app(settings: Settings) -> Any:
-    """The Faust app of one worker, with everything in it.
+class _FaustWorker(faust.Worker):  # type: ignore[misc]  # faust has no type information
+    """Ends the process if the stop takes too long: without a broker, Faust waits for its own clients for ever.
+
+    The feed has given up, and nothing wrong is committed, long before (`STOP_SECONDS`).
+    """
+
+    async def _stop_on_signal(self, signal: Any) -> None:
+        watchdog = threading.Timer(STOP_SECONDS, os._exit, (1,))
+        watchdog.daemon = True
+        watchdog.start()
+        await super()._stop_on_signal(signal)
+
+
+def build_app(settings: Settings) -> tuple[Any, Parts]:
+    """The Faust app of one worker, and what is in it. Nothing is connected to.
 
     Raises:
         SettingsError: A stream cannot be opened, or the metrics port is taken.
@@ -90,7 +113,7 @@ def build_app(settings: Settings) -> Any:
     async def score(batches: AsyncIterable[ColumnBatch]) -> None:
         await agent.run(batches)
 
-    commands = app.topic(COMMAND_TOPIC, partitions=1, internal=True, key_type=bytes, value_type=bytes)
+    commands = app.topic(COMMAND_TOPIC, partitions=1, key_type=bytes, value_type=bytes)
 
     @app.agent(commands, name="commands")  # type: ignore[untyped-decorator]  # faust has no type information
     async def ignore(records: AsyncIterable[bytes]) -> None:
@@ -101,7 +124,7 @@ def build_app(settings: Settings) -> Any:
     async def start(app: Any) -> None:
         await app.add_runtime_dependency(worker)
 
-    return app
+    return app, worker.parts
 
 
 def _faust_app(settings: Settings, worker_id: str) -> Any:
@@ -113,6 +136,7 @@ def _faust_app(settings: Settings, worker_id: str) -> Any:
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
+        topic_allow_declare=False,  # `prepare_topics` made it; Faust's own way fails on a busy broker
         topic_disable_leader=True,
         web_enabled=False,
     )
@@ -169,7 +193,7 @@ def _parts(
     outputs = {stream.settings.topic: stream.settings.results.topic for stream in streams}
     return Parts(
         identity=identity,
-        prepare=lambda: prepare_topics(bootstrap, properties, outputs, settings.dead_letter_topic),
+        prepare=lambda: prepare_topics(bootstrap, properties, outputs, settings.dead_letter_topic, COMMAND_TOPIC),
         control_log=_control_log(settings, app, swapper, cache, worker),
         control_writer=ControlWriter(
             settings.control_topic.name,

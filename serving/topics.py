@@ -7,7 +7,8 @@ brokers are usually allowed to hold, because a dead letter is larger than the re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
@@ -17,10 +18,12 @@ log = structlog.get_logger(__name__)
 
 DEAD_LETTER_BYTES = 20 << 20
 _TIMEOUT_SECONDS = 30.0
+_METADATA_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
 
 
 def prepare_topics(
-    bootstrap: str, properties: Mapping[str, object], results: Mapping[str, str], dead_letters: str
+    bootstrap: str, properties: Mapping[str, object], results: Mapping[str, str], dead_letters: str, commands: str
 ) -> dict[str, int]:
     """Make the result topics and the dead-letter topic where they are missing. Blocks.
 
@@ -29,6 +32,7 @@ def prepare_topics(
         properties: Further librdkafka properties.
         results: Data topic -> result topic.
         dead_letters: Dead-letter topic.
+        commands: The topic that Faust insists on.
 
     Returns:
         Data topic -> its number of partitions; 0 if it is not there yet.
@@ -43,6 +47,8 @@ def prepare_topics(
     ]
     if dead_letters not in partitions:
         wanted.append(NewTopic(dead_letters, 1, -1, config={"max.message.bytes": str(DEAD_LETTER_BYTES)}))
+    if commands not in partitions:
+        wanted.append(NewTopic(commands, 1, -1))
     _create(admin, wanted)
     for data in results:
         if data not in partitions:
@@ -52,8 +58,25 @@ def prepare_topics(
     return {data: partitions.get(data, 0) for data in results}
 
 
+def wait_for_kafka(prepare: Callable[[], Mapping[str, int]]) -> Mapping[str, int]:
+    """Call `prepare` until Kafka answers, and say so each time that it does not. Blocks.
+
+    Raises:
+        KafkaException: Kafka answered, with an error that waiting does not mend.
+    """
+    while True:
+        try:
+            return prepare()
+        except KafkaException as error:
+            reason = error.args[0]
+            if not reason.retriable() and reason.code() >= 0:
+                raise
+            log.warning("kafka.unreachable", reason=reason.str(), retry_in_seconds=_RETRY_SECONDS)
+            time.sleep(_RETRY_SECONDS)
+
+
 def _partitions(admin: AdminClient) -> dict[str, int]:
-    topics = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
+    topics = admin.list_topics(timeout=_METADATA_SECONDS).topics
     return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
 

@@ -21,7 +21,6 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException
 from mode import Service
 
 from model_store.core.control_records import ModelReport, PartitionOffset, StreamDeclared, WorkerStarted
@@ -36,13 +35,13 @@ from serving.feed.control_writer import ControlWriter
 from serving.feed.lanes import Key
 from serving.live import LiveModel, LiveModels
 from serving.swapper import Swapper
+from serving.topics import wait_for_kafka
 
 log = structlog.get_logger(__name__)
 
 OVERLAP = 3
 """Batches in flight while a model runs elsewhere: one that it scores, one that waits, one that is decoded."""
 
-_RETRY_SECONDS = 2.0
 _READY_ANYWAY_SECONDS = 10.0  # a worker beyond the number of partitions gets none, and is ready all the same
 
 
@@ -83,7 +82,7 @@ class Parts:
         live: What serves.
         feed: Records in, results out.
         statistics: Writes them to Redis; `None` without one.
-        metrics: The worker's HTTP port; `None` without one.
+        metrics: The worker's HTTP port, already answering; `None` without one.
         swaps: Counts swaps for the metrics.
         threads: Where scorers run and are closed.
         close_engines: Stops what the engines share. Blocks.
@@ -123,8 +122,6 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
 
     async def on_start(self) -> None:
         """Start in order; returns at once, because Faust waits for it."""
-        if self.parts.metrics is not None:
-            self.parts.metrics.start()
         self._tasks.append(asyncio.create_task(self._guarded(self._begin()), name="start"))
 
     async def on_stop(self) -> None:
@@ -166,15 +163,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         self._ready()
 
     async def _prepared(self) -> Mapping[str, int]:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return await loop.run_in_executor(None, self.parts.prepare)
-            except KafkaException as error:
-                if not error.args[0].retriable() and error.args[0].code() >= 0:
-                    raise
-                log.warning("kafka.unreachable", reason=error.args[0].str(), retry_in_seconds=_RETRY_SECONDS)
-                await asyncio.sleep(_RETRY_SECONDS)
+        return await asyncio.get_running_loop().run_in_executor(None, wait_for_kafka, self.parts.prepare)
 
     def _announce(self) -> None:
         identity, metrics = self.parts.identity, self.parts.metrics
