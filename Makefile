@@ -16,7 +16,7 @@ ARGS ?=
 
 PYTEST_ARGS ?=
 
-.PHONY: help demo up down status doctor test check lint format types imports proto proto-release pytest bench install clean
+.PHONY: help demo up down status doctor test check lint format types imports proto proto-release pytest coverage hooks bench install clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -62,6 +62,12 @@ proto-release: .venv/.installed-dev ## make the present wire schema the one that
 pytest: .venv/.installed-dev ## run all tests
 	@echo '==> pytest (real Kafka, Redis and workers; some minutes)'
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+coverage: .venv/.installed-dev ## run the tests that need no other process, and say which lines they reach
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered tests/unit tests/property tests/contract $(PYTEST_ARGS)
+
+hooks: .venv/.installed-dev ## check before each commit from now on
+	@$(BIN)/prek install
 
 bench: .venv/.installed-dev ## measure: CPU time a record, rates, latency
 	@$(BIN)/python -m benchmarks $(ARGS)
