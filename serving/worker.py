@@ -114,7 +114,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
     def __init__(self, crash: Callable[[BaseException], Awaitable[None]], **service: Any) -> None:
         """`crash` is awaited with the error that ends the worker (`app.crash`)."""
         super().__init__(**service)
-        self._crash = crash
+        self._crash_app = crash
         self._partition_counts: Mapping[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -191,7 +191,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
             raise
         except BaseException as error:
             log.error("worker.failed", error=repr(error))
-            self._crashing = asyncio.ensure_future(self._crash(error))  # not awaited: it stops this service
+            self._crashing = asyncio.ensure_future(self._crash_app(error))  # not awaited: it stops this service
 
     def _close(self) -> None:
         """Blocks."""

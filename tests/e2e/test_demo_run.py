@@ -23,19 +23,8 @@ ACCOUNT = {
 
 @pytest.mark.slow
 def test_the_demo_brings_everything_up_and_its_account_balances(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "sluice.cli",
-        "demo",
-        "--seconds",
-        "5",
-        "--rate",
-        "1000",
-        "--json",
-        "--data",
-        "stack",
-    ]
+    program = Path(sys.executable).with_name("sluice")
+    command = [program, "demo", "--seconds", "5", "--rate", "1000", "--json", "--data", "stack"]
 
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
 
