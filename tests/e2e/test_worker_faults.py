@@ -161,8 +161,11 @@ def test_scoring_goes_on_without_redis_and_statistics_catch_up(deployment, redis
 
     store = RedisStatistics(redis_server.url)
     try:
-        totals = until(lambda: [row for row in store.read_totals() if row.worker == "w1"], 30, "statistics are there")
-        counted = sum(statistics.count for row in totals for statistics in row.sheet.series.values())
-        assert counted == 400
+        until(lambda: _counted(store, "w1") == 400, 30, "statistics are there")
     finally:
         store.close()
+
+
+def _counted(store, worker):
+    totals = [row for row in store.read_totals() if row.worker == worker]
+    return sum(statistics.count for row in totals for statistics in row.series.values())

@@ -20,11 +20,11 @@ def test_a_saved_model_directory_is_served_from_an_allowed_root(deployment, tmp_
     worker = deployment.start_worker()
 
     outside = _located(deployment, tmp_path / "elsewhere")
-    inside = _located(deployment, folder)
-
     refused = deployment.wait_for_report(outside, ModelReport.STATE_REFUSED)[0]
-    assert refused.problem == "location"
+    inside = _located(deployment, folder)
     deployment.wait_for_report(inside, ModelReport.STATE_LIVE)
+
+    assert refused.problem == "location"
     deployment.send(wine_values()[:8])
     assert {row.control_offset for row in deployment.read_results(8)} == {inside}
     assert worker.process.poll() is None
@@ -38,10 +38,11 @@ def test_an_artifact_with_another_digest_than_announced_is_refused(deployment, t
     deployment.start_worker()
 
     wrong = _located(deployment, root / "model.zip", sha256=hashlib.sha256(b"other").digest())
+    refused = deployment.wait_for_report(wrong, ModelReport.STATE_REFUSED)[0]
     right = _located(deployment, root / "model.zip", sha256=hashlib.sha256(SAVED.read_bytes()).digest())
-
-    assert deployment.wait_for_report(wrong, ModelReport.STATE_REFUSED)[0].problem == "integrity"
     deployment.wait_for_report(right, ModelReport.STATE_LIVE)
+
+    assert refused.problem == "integrity"
 
 
 ENGINE = """
