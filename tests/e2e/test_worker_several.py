@@ -14,7 +14,7 @@ def live_models(worker):
     return {
         line.split('data_type="')[1].split('"')[0]
         for line in worker.metrics().splitlines()
-        if "sluice_live_model" in line and "data_type=" in line
+        if "sluice_model_live" in line and "data_type=" in line
     }
 
 
