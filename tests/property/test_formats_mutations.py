@@ -95,11 +95,6 @@ DECODER_MUTANTS = {
         "codes[rows] = coded.codes",
     ),
     "rows of a rest are not those of the batch": ("layout_decoder", "self.rows[chosen]", "np.flatnonzero(chosen)"),
-    "the window of a record is off by one": (
-        "layout_decoder",
-        "windows[starts[rows]]",
-        "windows[starts[rows] - 1]",
-    ),
     "rows for the exact parser are not sorted": (
         "layout_decoder",
         "np.sort(np.concatenate(left))",
