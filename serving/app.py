@@ -1,8 +1,8 @@
 """Where the worker's parts are put together, and the only place that builds the Faust app.
 
 The app has one agent, which scores, and one service, `Worker`, which starts and stops everything else in order. Faust
-insists on a topic of its own: it gets one small command topic for all workers, on which nothing is sent. Each worker
-has its own Faust group for that topic, so that it never takes part in anybody's rebalance.
+insists on a topic of its own: it gets one small command topic for all workers, on which nothing is sent. Each start
+of a worker has its own Faust group for that topic, so that it never takes part in anybody's rebalance.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def build_app(settings: Settings) -> tuple[Any, Parts]:
 
 def _faust_app(settings: Settings, worker_id: str) -> Any:
     return faust.App(
-        f"{settings.group}-faust-{worker_id}",
+        # New at each start: under the same name, a killed predecessor's membership would be waited for, 60 s long.
+        f"{settings.group}-faust-{worker_id}-{secrets.token_hex(3)}",
         broker=";".join(f"kafka://{host.strip()}" for host in settings.kafka.bootstrap.split(",")),
         agent_supervisor=CrashingSupervisor,  # an agent's exception ends the worker; nothing of its batch is committed
         datadir=tempfile.mkdtemp(prefix="sluice-worker-"),
