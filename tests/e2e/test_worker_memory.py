@@ -22,7 +22,8 @@ def test_five_hundred_swaps_leave_no_memory_behind(deployment):
             deployment.wait_for_report(offset, ModelReport.STATE_LIVE, 120)
             sizes.append(sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]))
 
-    # The first tenth warms up allocators, the Java heap and TensorFlow. A model that stays would be at least its artifact.
-    warm = sizes[len(sizes) // 10 :]
-    print([size >> 20 for size in sizes])
-    assert max(warm[-3:]) - warm[0] < 60 << 20, [size >> 20 for size in sizes]
+    # Allocators, the Java heap and TensorFlow warm up over the first swaps (measured: 841 MB to 915 MB for all processes
+    # together over 200 swaps, then 21 MB over the next 300). Of 300 swaps, 100 are graphs of several megabytes each once
+    # loaded, so models that stayed would show.
+    warm = sizes[len(sizes) * 2 // 5 :]
+    assert max(warm[-3:]) - warm[0] < 45 << 20, [size >> 20 for size in sizes]
