@@ -65,8 +65,14 @@ class WorkerProcess:
     url: str
     log: Path
 
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
     def is_ready(self) -> bool:
-        assert self.process.poll() is None, f"the worker ended:\n{self.tail()}"
+        assert not self.has_ended(), f"the worker ended:\n{self.tail()}"
+        return self.answers_ready()
+
+    def answers_ready(self) -> bool:
         try:
             return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
         except httpx.HTTPError:

@@ -68,7 +68,7 @@ def test_a_worker_that_was_stopped_for_long_repeats_nothing_when_exactly_once(de
         )
         zombie.process.send_signal(signal.SIGCONT)
         # Its transaction is refused. If the coordinator had ended it already, the worker ends too, to be started again.
-        until(lambda: zombie.process.poll() is not None or zombie.is_ready(), 60, "the zombie is back, or has ended")
+        until(lambda: zombie.has_ended() or zombie.answers_ready(), 60, "the zombie is back, or has ended")
         resumed = sending.sent
         until(lambda: sending.sent > resumed + 4_000, 60, "records flow on")
     results = deployment.read_results(sending.sent, 120)
