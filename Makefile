@@ -63,7 +63,10 @@ proto-release: .venv/.installed-dev ## make the present wire schema the one that
 
 pytest: .venv/.installed-dev ## run all tests
 	@echo '==> pytest (real Kafka, Redis and workers; some minutes)'
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || { \
+	  status=$$?; test $$status -eq 1 || exit $$status; \
+	  echo '==> pytest again: what failed while $(TEST_PROCESSES) processes shared the machine, now alone'; \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
 coverage: .venv/.installed-dev ## run the tests that need no other process, and say which lines they reach
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered tests/unit tests/property tests/contract $(PYTEST_ARGS)
