@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal["decode", "features", "route", "score", "result"]
-"""Where a record failed, as `DeadLetter.Stage` names it."""
+"""Where a record failed, as `DeadLetter.Stage` names it. A format rejects at `decode` and at `features` only."""
 
 
 @dataclass(frozen=True, slots=True)

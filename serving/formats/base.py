@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.columns import TextColumn
+from serving.core.outcomes import Stage
 
 Missing = Literal["reject", "model"]
 """What an absent or null field means: a dead letter, or NaN (text: code -1) for the model to handle."""
-
-Stage = Literal["decode", "features", "route", "score", "result"]
-"""Where a record failed, as `DeadLetter.Stage` names it. A format rejects at `decode` and at `features` only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelserving.v1 import records_pb2
 
-from serving.formats.base import Stage
+from serving.core.outcomes import Stage
 
 _STAGES: dict[Stage, records_pb2.DeadLetter.Stage] = {
     "decode": records_pb2.DeadLetter.STAGE_DECODE,
