@@ -90,6 +90,27 @@ class RecordFormat(Protocol):
         """
 
 
+Reason = Literal["", "primary", "arm", "pin", "rule", "fallback", "dark", "decided", "corrected"]
+"""Why a model scored a record, as `ScoreResult.Reason` names it; empty where the route leaves nothing to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supersedes:
+    """The results that a correction's results take the place of; the same for all records of a batch.
+
+    Attributes:
+        correction: Id of the correction.
+        model: Model of the results that no longer hold.
+        model_version: Version of it.
+        control_offset: `control_offset` of those results.
+    """
+
+    correction: str
+    model: str
+    model_version: int
+    control_offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where the predictions of one batch come from; the same for all its records. See `ScoreResult` in records.proto.
@@ -103,6 +124,10 @@ class Provenance:
         partition: Partition of the records.
         control_offset: Control-log offset of the descriptor that made this version serve.
         worker: Worker id.
+        arm: Arm of the route; empty for the primary one.
+        route: Key of the route; empty, or equal to `data_type`, where it is that of the data type itself.
+        reason: Why this model.
+        supersedes: What the results take the place of, if anything's.
     """
 
     model: str
@@ -113,6 +138,10 @@ class Provenance:
     partition: int
     control_offset: int
     worker: str
+    arm: str = ""
+    route: str = ""
+    reason: Reason = ""
+    supersedes: Supersedes | None = None
 
 
 @dataclass(frozen=True, slots=True)

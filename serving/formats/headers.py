@@ -4,7 +4,8 @@ Headers double what producing a record costs, and all they say is in the value t
 
 CloudEvents is version 1.0 in binary mode: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md#32-binary-content-mode.
 `ce_id` is `topic/partition/offset` of the scored record and `ce_time` its timestamp, so a result that is written twice is
-the same event twice, as the specification asks for what is sent again.
+the same event twice, as the specification asks for what is sent again. What else is said of the same record is another
+event: `/dark/model/version` follows in the `ce_id` of a model that only watches, `/correction/id` in that of a correction.
 """
 
 from __future__ import annotations
@@ -60,13 +61,20 @@ def _cloud_events(stream: str, content_type: str) -> ResultHeaders:
 
     def headers(provenance: Provenance, scored: ScoredColumns, record_headers: Sequence[Headers]) -> list[Headers]:
         batch = [*same, ("ce_subject", provenance.data_type.encode())]
-        prefix = f"{provenance.topic}/{provenance.partition}/"
+        prefix, suffix = f"{provenance.topic}/{provenance.partition}/", _which(provenance)
         return [
-            [*batch, ("ce_id", f"{prefix}{offset}".encode()), *_time(milliseconds)]
+            [*batch, ("ce_id", f"{prefix}{offset}{suffix}".encode()), *_time(milliseconds)]
             for offset, milliseconds in zip(scored.offsets.tolist(), scored.record_timestamps_ms.tolist(), strict=True)
         ]
 
     return headers
+
+
+def _which(provenance: Provenance) -> str:
+    """What tells the results of one record apart; nothing for the one that holds."""
+    if provenance.supersedes is not None:
+        return f"/correction/{provenance.supersedes.correction}"
+    return f"/dark/{provenance.model}/{provenance.model_version}" if provenance.reason == "dark" else ""
 
 
 def _time(milliseconds: int) -> Headers:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from serving.core.columns import TextColumn
 from serving.formats.varints import encode_column, varint, widths
 
-Scalar = bool | int | float | str | bytes
-_SCALARS = (bool, int, float, str, bytes)
+Scalar = bool | int | float | str | bytes | Message
+_SCALARS = (bool, int, float, str, bytes, Message)
 ArrayColumn = (
     NDArray[np.float64]
     | NDArray[np.float32]
@@ -337,6 +337,8 @@ def _width_of(column: FieldColumn) -> int:
         return 16 + 4 * max(map(len, column.values), default=0)
     if isinstance(column, str | bytes):
         return 16 + 4 * len(column)
+    if isinstance(column, Message):
+        return 16 + column.ByteSize()
     return 16 if not isinstance(column, np.ndarray) or column.ndim == 1 else 16 + 8 * column.shape[1]
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from google.protobuf.descriptor import Descriptor
 from modelserving.v1 import records_pb2
 
-from serving.formats.base import Provenance, ScoredColumns
+from serving.formats.base import Provenance, Reason, ScoredColumns
 from serving.formats.message_encoder import FieldColumn, MessageEncoder
+
+REASONS: Final[dict[Reason, records_pb2.ScoreResult.Reason]] = {
+    "": records_pb2.ScoreResult.REASON_UNSPECIFIED,
+    "primary": records_pb2.ScoreResult.REASON_PRIMARY,
+    "arm": records_pb2.ScoreResult.REASON_ARM,
+    "pin": records_pb2.ScoreResult.REASON_PIN,
+    "rule": records_pb2.ScoreResult.REASON_RULE,
+    "fallback": records_pb2.ScoreResult.REASON_FALLBACK,
+    "dark": records_pb2.ScoreResult.REASON_DARK,
+    "decided": records_pb2.ScoreResult.REASON_DECIDED,
+    "corrected": records_pb2.ScoreResult.REASON_CORRECTED,
+}
+"""The numbers of the reasons on the wire."""
 
 
 class ProtobufResults:
@@ -34,6 +49,7 @@ class ProtobufResults:
             "control_offset": provenance.control_offset,
             "worker": provenance.worker,
             "record_timestamp_ms": scored.record_timestamps_ms,
+            **_choice(provenance),
         }
         if scored.prediction is not None:
             columns["prediction"] = scored.prediction
@@ -42,3 +58,22 @@ class ProtobufResults:
         if scored.scores is not None:
             columns["scores"] = scored.scores
         return self._encoder.encode(len(scored), columns)
+
+
+def _choice(provenance: Provenance) -> dict[str, FieldColumn]:
+    """What a plain route leaves empty, and so costs nothing."""
+    columns: dict[str, FieldColumn] = {}
+    if provenance.arm:
+        columns["arm"] = provenance.arm
+    if provenance.route and provenance.route != provenance.data_type:
+        columns["route"] = provenance.route
+    if provenance.reason:
+        columns["reason"] = REASONS[provenance.reason]
+    if (superseded := provenance.supersedes) is not None:
+        columns["supersedes"] = records_pb2.ScoreResult.Supersedes(
+            correction=superseded.correction,
+            model=superseded.model,
+            model_version=superseded.model_version,
+            control_offset=superseded.control_offset,
+        )
+    return columns

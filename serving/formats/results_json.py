@@ -4,12 +4,16 @@
      "partition": 0, "offset": 1042, "control_offset": 7, "worker": "w1", "record_timestamp_ms": 1763700000000,
      "prediction": 5.25, "label": "good", "scores": [0.1, 0.9]}
 
+After `worker` come `arm`, `route`, `reason` (`"arm"`, `"pin"`, ...) and `supersedes` (`{"correction": "c1", "model": "wine",
+"model_version": 3, "control_offset": 7}`) where they say more than a plain route does.
+
 `prediction` and `scores` are there if the model has them, `label` where it gave one. JSON has no NaN and no infinity:
 both are `null`. `scores` keeps its length, so that its elements stay in place.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import repeat
 
 import msgspec
@@ -46,7 +50,7 @@ class JsonResults:
             "topic": provenance.topic,
             "partition": provenance.partition,
         }
-        after = {"control_offset": provenance.control_offset, "worker": provenance.worker}
+        after = {"control_offset": provenance.control_offset, "worker": provenance.worker, **_choice(provenance)}
         head = _encode(before)[:-1] + b',"offset":'
         middle = b"," + _encode(after)[1:-1] + b',"record_timestamp_ms":'
         columns = [repeat(head), _numbers(scored.offsets), repeat(middle), _numbers(scored.record_timestamps_ms)]
@@ -58,6 +62,15 @@ class JsonResults:
             columns += [repeat(b',"scores":'), _vectors(scored.scores)]
         columns.append(repeat(b"}"))
         return list(map(b"".join, zip(*columns, strict=False)))
+
+
+def _choice(provenance: Provenance) -> dict[str, object]:
+    choice: dict[str, object] = {"arm": provenance.arm, "reason": provenance.reason}
+    if provenance.route != provenance.data_type:
+        choice["route"] = provenance.route
+    if (superseded := provenance.supersedes) is not None:
+        choice["supersedes"] = asdict(superseded)
+    return {name: value for name, value in choice.items() if value}
 
 
 def _numbers(column: NDArray[np.float64] | NDArray[np.int64]) -> list[bytes]:

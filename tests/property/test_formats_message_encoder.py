@@ -1,5 +1,6 @@
 """Messages encoded from columns are byte for byte what the protobuf runtime writes."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from modelserving.v1 import records_pb2
 
 from serving.core.columns import TextColumn
-from serving.formats.base import Provenance, ScoredColumns
+from serving.formats.base import Provenance, ScoredColumns, Supersedes
 from serving.formats.message_encoder import MessageEncoder
-from serving.formats.results import ProtobufResults
+from serving.formats.results import REASONS, ProtobufResults
 
 COLUMNS: dict[str, tuple[st.SearchStrategy[Any], type]] = {
     "i32": (int32s, np.int32), "i64": (int64s, np.int64), "u32": (uint32s, np.uint32), "u64": (uint64s, np.uint64),
@@ -93,7 +94,11 @@ def test_results_are_the_messages_that_the_runtime_writes(
     first: int, timestamp: int, predictions: list[float], labels: list[str] | None, width: int | None, rnd: Any
 ) -> None:
     count = len(predictions)
-    provenance = Provenance("wine-quality", 3, bytes(range(32)), "wine", "wine.records", rnd.choice([0, 7]), 12, "w1")
+    provenance = Provenance(
+        "wine-quality", 3, bytes(range(32)), "wine", "wine.records", rnd.choice([0, 7]), 12, "w1",
+        arm=rnd.choice(["", "b"]), route=rnd.choice(["", "*"]), reason=rnd.choice(["", "dark", "corrected"]),
+        supersedes=rnd.choice([None, Supersedes("c", "wine-quality", 2, 7)]),
+    )  # fmt: skip
     label = None
     if labels is not None:
         label = TextColumn(np.array([rnd.randrange(-1, len(labels)) for _ in predictions], np.int64), labels)
@@ -118,6 +123,8 @@ def _result(provenance: Provenance, scored: ScoredColumns, row: int) -> bytes:
         optional["label"] = scored.label.values[scored.label.codes[row]]
     if scored.scores is not None:
         optional["scores"] = scored.scores[row].tolist()
+    if provenance.supersedes is not None:
+        optional["supersedes"] = asdict(provenance.supersedes)
     return records_pb2.ScoreResult(
         model=provenance.model,
         model_version=provenance.model_version,
@@ -127,6 +134,9 @@ def _result(provenance: Provenance, scored: ScoredColumns, row: int) -> bytes:
         partition=provenance.partition,
         control_offset=provenance.control_offset,
         worker=provenance.worker,
+        arm=provenance.arm,
+        route=provenance.route,
+        reason=REASONS[provenance.reason],
         offset=int(scored.offsets[row]),
         record_timestamp_ms=int(scored.record_timestamps_ms[row]),
         **optional,

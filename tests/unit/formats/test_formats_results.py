@@ -3,8 +3,9 @@
 import json
 import math
 import random
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from modelserving.v1 import records_pb2
 from serving.core.columns import TextColumn
 from serving.core.errors import SettingsError
 from serving.formats import open_result_format
-from serving.formats.base import Provenance, ScoredColumns
+from serving.formats.base import Provenance, Reason, ScoredColumns, Supersedes
 from serving.formats.dead_letters import Failure, encode_dead_letters
 from serving.formats.headers import result_headers
 from serving.formats.message_encoder import MessageEncoder
+from serving.formats.results import REASONS
 
 PROVENANCE = Provenance('wine "best"', 3, bytes(range(32)), "wine", "wine.records", 2, 17, "worker-1")
 
@@ -50,7 +52,59 @@ def test_a_json_result_is_a_flat_object_with_the_names_of_the_message() -> None:
         "label": "good",
         "scores": [0.1, 0.9],
     }
-    assert set(json.loads(value)) == {field.name for field in records_pb2.ScoreResult.DESCRIPTOR.fields}
+    choice = {"arm", "route", "reason", "supersedes"}
+    assert set(json.loads(value)) == {field.name for field in records_pb2.ScoreResult.DESCRIPTOR.fields} - choice
+
+
+CHOSEN = replace(
+    PROVENANCE,
+    arm="challenger",
+    route="wine-*",
+    reason="corrected",
+    supersedes=Supersedes("c-1", "wine", 2, 9),
+)
+
+
+def test_a_json_result_says_what_a_route_chose_and_what_it_supersedes() -> None:
+    [value] = open_result_format("json").encode(CHOSEN, scored(5.25))
+
+    read = json.loads(value)
+    assert (read["arm"], read["route"], read["reason"]) == ("challenger", "wine-*", "corrected")
+    assert read["supersedes"] == {"correction": "c-1", "model": "wine", "model_version": 2, "control_offset": 9}
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_protobuf_result_says_what_a_route_chose_and_what_it_supersedes(count: int) -> None:
+    values = open_result_format("protobuf").encode(CHOSEN, scored(*[5.25] * count))
+
+    read = [records_pb2.ScoreResult.FromString(value) for value in values]
+    assert {(each.arm, each.route, each.reason) for each in read} == {
+        ("challenger", "wine-*", records_pb2.ScoreResult.REASON_CORRECTED)
+    }
+    superseded = read[0].supersedes
+    assert (superseded.correction, superseded.model, superseded.model_version, superseded.control_offset) == (
+        "c-1", "wine", 2, 9
+    )  # fmt: skip
+    assert all(each.supersedes == superseded for each in read)
+    assert [each.offset for each in read] == list(range(100, 100 + count))
+
+
+def test_a_plain_route_costs_a_result_no_byte() -> None:
+    plain = replace(PROVENANCE, route=PROVENANCE.data_type)
+
+    [by_protobuf] = open_result_format("protobuf").encode(plain, scored(5.25))
+    [by_json] = open_result_format("json").encode(plain, scored(5.25))
+
+    fields = {field.name for field, _ in records_pb2.ScoreResult.FromString(by_protobuf).ListFields()}
+    assert fields == json.loads(by_json).keys()
+    assert not fields & {"arm", "route", "reason", "supersedes"}
+
+
+def test_every_reason_has_its_number() -> None:
+    assert set(REASONS) == set(get_args(Reason))
+    assert set(REASONS.values()) == set(records_pb2.ScoreResult.Reason.values())
+    for reason, number in REASONS.items():
+        assert records_pb2.ScoreResult.Reason.Name(number) == f"REASON_{reason.upper() or 'UNSPECIFIED'}"
 
 
 def test_what_json_cannot_say_is_null_and_a_label_that_the_model_did_not_give_is_absent() -> None:
@@ -178,6 +232,17 @@ def test_the_time_of_an_event_is_that_of_the_record_to_the_millisecond(milliseco
     assert (moment - datetime.fromisoformat("1970-01-01T00:00Z")).total_seconds() == pytest.approx(
         milliseconds / 1000, abs=1e-4
     )
+
+
+def test_a_correction_and_a_dark_result_are_events_of_their_own() -> None:
+    headers = result_headers("cloudevents", stream="wine", content_type="application/json")
+    assert headers is not None
+
+    [corrected] = headers(CHOSEN, scored(1.0), [])
+    [dark] = headers(replace(PROVENANCE, reason="dark"), scored(1.0), [])
+
+    assert dict(corrected)["ce_id"] == b"wine.records/2/100/correction/c-1"
+    assert dict(dark)["ce_id"] == b'wine.records/2/100/dark/wine "best"/3'
 
 
 def test_headers_of_the_record_are_passed_through_as_they_came() -> None:

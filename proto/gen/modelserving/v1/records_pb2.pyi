@@ -8,7 +8,38 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ScoreResult(_message.Message):
-    __slots__ = ("model", "model_version", "sha256", "data_type", "topic", "partition", "offset", "control_offset", "worker", "record_timestamp_ms", "prediction", "label", "scores")
+    __slots__ = ("model", "model_version", "sha256", "data_type", "topic", "partition", "offset", "control_offset", "worker", "record_timestamp_ms", "arm", "route", "reason", "supersedes", "prediction", "label", "scores")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REASON_UNSPECIFIED: _ClassVar[ScoreResult.Reason]
+        REASON_PRIMARY: _ClassVar[ScoreResult.Reason]
+        REASON_ARM: _ClassVar[ScoreResult.Reason]
+        REASON_PIN: _ClassVar[ScoreResult.Reason]
+        REASON_RULE: _ClassVar[ScoreResult.Reason]
+        REASON_FALLBACK: _ClassVar[ScoreResult.Reason]
+        REASON_DARK: _ClassVar[ScoreResult.Reason]
+        REASON_DECIDED: _ClassVar[ScoreResult.Reason]
+        REASON_CORRECTED: _ClassVar[ScoreResult.Reason]
+    REASON_UNSPECIFIED: ScoreResult.Reason
+    REASON_PRIMARY: ScoreResult.Reason
+    REASON_ARM: ScoreResult.Reason
+    REASON_PIN: ScoreResult.Reason
+    REASON_RULE: ScoreResult.Reason
+    REASON_FALLBACK: ScoreResult.Reason
+    REASON_DARK: ScoreResult.Reason
+    REASON_DECIDED: ScoreResult.Reason
+    REASON_CORRECTED: ScoreResult.Reason
+    class Supersedes(_message.Message):
+        __slots__ = ("correction", "model", "model_version", "control_offset")
+        CORRECTION_FIELD_NUMBER: _ClassVar[int]
+        MODEL_FIELD_NUMBER: _ClassVar[int]
+        MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
+        CONTROL_OFFSET_FIELD_NUMBER: _ClassVar[int]
+        correction: str
+        model: str
+        model_version: int
+        control_offset: int
+        def __init__(self, correction: _Optional[str] = ..., model: _Optional[str] = ..., model_version: _Optional[int] = ..., control_offset: _Optional[int] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +50,10 @@ class ScoreResult(_message.Message):
     CONTROL_OFFSET_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     RECORD_TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -32,10 +67,14 @@ class ScoreResult(_message.Message):
     control_offset: int
     worker: str
     record_timestamp_ms: int
+    arm: str
+    route: str
+    reason: ScoreResult.Reason
+    supersedes: ScoreResult.Supersedes
     prediction: float
     label: str
     scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data_type: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., control_offset: _Optional[int] = ..., worker: _Optional[str] = ..., record_timestamp_ms: _Optional[int] = ..., prediction: _Optional[float] = ..., label: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data_type: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., control_offset: _Optional[int] = ..., worker: _Optional[str] = ..., record_timestamp_ms: _Optional[int] = ..., arm: _Optional[str] = ..., route: _Optional[str] = ..., reason: _Optional[_Union[ScoreResult.Reason, str]] = ..., supersedes: _Optional[_Union[ScoreResult.Supersedes, _Mapping]] = ..., prediction: _Optional[float] = ..., label: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("topic", "partition", "offset", "record_timestamp_ms", "key", "value", "headers", "stage", "reason", "stream", "data_type", "model", "model_version", "worker", "failed_at_ms")
