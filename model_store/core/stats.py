@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_store.core.histogram import Histogram, bucket_of, buckets_of
+from model_store.core.pairs import NO_PAIRS, PairCounts
+from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts, PredictionTally
 
 
 class Series(NamedTuple):
@@ -39,6 +41,10 @@ class Statistics:
         latency: From a record's Kafka timestamp to its score, of the records that had a timestamp.
         first_ms: When the first batch was scored, milliseconds since 1970 UTC; `None` where there was none.
         last_ms: When the last batch was scored, milliseconds since 1970 UTC; `None` where there was none.
+        batches: Batches that were given to the model. The records of a batch share its scoring time, so this is how many
+            times were measured.
+        predictions: What the predictions look like, of a sample of each batch.
+        pairs: How they compare with those of the model that these records' results came from, where both were asked.
     """
 
     count: int = 0
@@ -50,6 +56,9 @@ class Statistics:
     latency: Histogram = field(default_factory=Histogram)
     first_ms: int | None = None
     last_ms: int | None = None
+    batches: int = 0
+    predictions: PredictionCounts = NO_PREDICTIONS
+    pairs: PairCounts = NO_PAIRS
 
     def merged(self, other: Statistics) -> Statistics:
         """Both together."""
@@ -63,6 +72,9 @@ class Statistics:
             self.latency.merged(other.latency),
             _least(self.first_ms, other.first_ms),
             _most(self.last_ms, other.last_ms),
+            self.batches + other.batches,
+            self.predictions.merged(other.predictions),
+            self.pairs.merged(other.pairs),
         )
 
 
@@ -97,6 +109,8 @@ class Batch:
         at_ms: When it was scored, milliseconds since 1970 UTC.
         score_bucket: Histogram bucket of the scoring time of one record.
         latency: Histogram buckets of the latencies.
+        predictions: What the predictions look like, of a sample.
+        pairs: How they compare with another model's for the same records.
     """
 
     count: int
@@ -105,10 +119,18 @@ class Batch:
     at_ms: int
     score_bucket: int
     latency: Mapping[int, int]
+    predictions: PredictionCounts = NO_PREDICTIONS
+    pairs: PairCounts = NO_PAIRS
 
 
 def observe_batch(
-    count: int, errors: int, seconds: float, at_ms: int, record_timestamps_ms: NDArray[np.int64] | None = None
+    count: int,
+    errors: int,
+    seconds: float,
+    at_ms: int,
+    record_timestamps_ms: NDArray[np.int64] | None = None,
+    predictions: PredictionCounts = NO_PREDICTIONS,
+    pairs: PairCounts = NO_PAIRS,
 ) -> Batch:
     """Measure one batch, once, for all the tallies that it goes to. Costs a few microseconds and a few more with timestamps.
 
@@ -118,19 +140,22 @@ def observe_batch(
         seconds: What the batch took in scoring.
         at_ms: When it was scored, milliseconds since 1970 UTC.
         record_timestamps_ms: Kafka timestamps of the records, int64 (n,); -1 where a record had none.
+        predictions: What the predictions look like, of a sample of the batch.
+        pairs: How they compare with another model's for the same records.
     """
     duration_ns = max(0, round(seconds * 1e9))
     latency: dict[int, int] = {}
     if record_timestamps_ms is not None:
         known = record_timestamps_ms[record_timestamps_ms >= 0]
         latency = buckets_of((at_ms - known).astype(np.float64) * 1e6)
-    return Batch(count, errors, duration_ns, at_ms, bucket_of(duration_ns / count), latency)
+    return Batch(count, errors, duration_ns, at_ms, bucket_of(duration_ns / count), latency, predictions, pairs)
 
 
 class Tally:
     """Statistics that grow in place. For one thread; `frozen` gives a value that any thread may read."""
 
     __slots__ = (
+        "batches",
         "count",
         "duration_ns",
         "errors",
@@ -139,17 +164,21 @@ class Tally:
         "latency",
         "max_ns",
         "min_ns",
+        "pairs",
+        "predictions",
         "score",
     )
 
     def __init__(self) -> None:
-        self.count = self.errors = self.duration_ns = 0
+        self.count = self.errors = self.duration_ns = self.batches = 0
         self.min_ns: int | None = None
         self.max_ns: int | None = None
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self.score: dict[int, int] = {}
         self.latency: dict[int, int] = {}
+        self.predictions: PredictionTally | None = None
+        self.pairs = NO_PAIRS
 
     def observe(self, batch: Batch) -> None:
         """Count one batch in."""
@@ -161,6 +190,8 @@ class Tally:
         self.first_ms, self.last_ms = _least(self.first_ms, batch.at_ms), _most(self.last_ms, batch.at_ms)
         self.score[batch.score_bucket] = self.score.get(batch.score_bucket, 0) + batch.count
         _add(self.latency, batch.latency)
+        self.batches += 1
+        self._compare(batch.predictions, batch.pairs)
 
     def add(self, part: Statistics) -> None:
         """Count other statistics in."""
@@ -171,6 +202,8 @@ class Tally:
         self.first_ms, self.last_ms = _least(self.first_ms, part.first_ms), _most(self.last_ms, part.last_ms)
         _add(self.score, part.score.counts)
         _add(self.latency, part.latency.counts)
+        self.batches += part.batches
+        self._compare(part.predictions, part.pairs)
 
     def frozen(self) -> Statistics:
         """What was counted so far, as a value."""
@@ -184,7 +217,17 @@ class Tally:
             Histogram(dict(self.latency)),
             self.first_ms,
             self.last_ms,
+            self.batches,
+            NO_PREDICTIONS if self.predictions is None else self.predictions.frozen(),
+            self.pairs,
         )
+
+    def _compare(self, predictions: PredictionCounts, pairs: PairCounts) -> None:
+        if predictions is not NO_PREDICTIONS:
+            self.predictions = self.predictions or PredictionTally()
+            self.predictions.add(predictions)
+        if pairs is not NO_PAIRS:
+            self.pairs = self.pairs.merged(pairs)
 
 
 def _add(counts: dict[int, int], more: Mapping[int, int]) -> None:

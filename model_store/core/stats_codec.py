@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 
 from model_store.core.histogram import Histogram
+from model_store.core.pairs import PairCounts
+from model_store.core.sketch import PredictionCounts
 from model_store.core.stats import Series, Statistics
 
 
@@ -28,6 +30,15 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     latency: dict[int, int]
     first_ms: int | None
     last_ms: int | None
+    # What is below is missing in rows of earlier versions.
+    batches: int = 0
+    labels: dict[str, int] = {}
+    other_labels: dict[int, int] = {}
+    numbers: dict[int, int] = {}
+    missing: int = 0
+    pairs: int = 0
+    disagreements: int = 0
+    difference_nano: int = 0
 
 
 class _Sheet(msgspec.Struct, array_like=True, frozen=True):
@@ -53,6 +64,14 @@ def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping
             dict(part.latency.counts),
             part.first_ms,
             part.last_ms,
+            part.batches,
+            dict(part.predictions.labels),
+            dict(part.predictions.other),
+            dict(part.predictions.numbers),
+            part.predictions.missing,
+            part.pairs.pairs,
+            part.pairs.disagreements,
+            part.pairs.difference_nano,
         )
         for key, part in series.items()
     ]
@@ -80,6 +99,9 @@ def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, 
             Histogram(row.latency),
             row.first_ms,
             row.last_ms,
+            row.batches,
+            PredictionCounts(row.labels, row.other_labels, row.numbers, row.missing),
+            PairCounts(row.pairs, row.disagreements, row.difference_nano),
         )
         for row in sheet.rows
     }

@@ -2,7 +2,7 @@
 
 Theory of operation. `Collector` holds tallies: one sheet of them since the start, and one for each time slot that Redis
 does not have yet. Counting a batch adds to three sheets and costs some ten microseconds, hardly more for a large batch
-than for a small one.
+than for a small one; with what its predictions look like, ten to fifty more, by how many buckets or labels these have.
 `StatisticsWriter` wakes each second, freezes what changed, and writes it whole; so while Redis is down nothing piles up
 but unwritten time slots, which are dropped when they are older than anybody may ask for, and when it is back one write
 catches up. A slot is forgotten once it is over and written. Scoring never waits for Redis.
@@ -20,6 +20,8 @@ import structlog
 from numpy.typing import NDArray
 
 from model_store.core.errors import StatisticsUnavailableError
+from model_store.core.pairs import NO_PAIRS, PairCounts
+from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from model_store.core.stats import Batch, Series, Statistics, Tally, observe_batch
 from model_store.core.stats_windows import Slot, slots_at
 from model_store.stats_store import RedisStatistics, Sheet
@@ -54,6 +56,8 @@ class Collector:
         errors: int,
         seconds: float,
         record_timestamps_ms: NDArray[np.int64] | None = None,
+        predictions: PredictionCounts = NO_PREDICTIONS,
+        pairs: PairCounts = NO_PAIRS,
     ) -> None:
         """Count one batch of one model.
 
@@ -63,13 +67,15 @@ class Collector:
             errors: Records that the model failed on.
             seconds: What the scoring of all of them took.
             record_timestamps_ms: Kafka timestamps of the scored records, int64; -1 where a record had none.
+            predictions: What the predictions look like: `serving.core.signals.observe_predictions`.
+            pairs: How they compare with the primary's for the same records: `serving.core.signals.compare`.
         """
         count = scored + errors
         if not count:
             return
         with self._lock:
             now_ms = self._advance()
-            batch = observe_batch(count, errors, seconds, now_ms, record_timestamps_ms)
+            batch = observe_batch(count, errors, seconds, now_ms, record_timestamps_ms, predictions, pairs)
             for ledger in self._ledgers(now_ms):
                 ledger.observe(series, batch)
 

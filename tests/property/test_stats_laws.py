@@ -1,29 +1,59 @@
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.core.histogram import RELATIVE_ERROR, Histogram, bucket_of, buckets_of
+from model_store.core.pairs import MOST_NANO, PairCounts, nano
+from model_store.core.sketch import (
+    LABELS_KEPT,
+    LAST_BUCKET,
+    NO_PREDICTIONS,
+    PredictionCounts,
+    counts_of_labels,
+    counts_of_numbers,
+    number_buckets,
+    number_range,
+)
 from model_store.core.stats import NOTHING, Batch, Series, Statistics, Tally, merge_all, merge_by_series, observe_batch
 from model_store.core.stats_codec import decode_statistics, encode_statistics
 from model_store.core.stats_windows import COARSE, FINE, KEPT_SECONDS, slots_at, slots_of_window
 
 counts = st.dictionaries(st.integers(0, 900), st.integers(1, 10**6), max_size=5)
 maybe = st.none() | st.integers(0, 10**15)
+few = st.integers(1, 10**6)
+names = st.sampled_from([f"class {number}" for number in range(5)]) | st.text(max_size=4)
+# Parts with more labels than are kept, so that merging overflows, and meets parts that overflowed before.
+many = st.builds(
+    lambda first, count, times: counts_of_labels((f"class {number}", times + number) for number in range(first, first + count)),
+    st.integers(0, 50), st.integers(1, 2 * LABELS_KEPT), few,
+)  # fmt: skip
+labelled = st.builds(counts_of_labels, st.lists(st.tuples(names, few), max_size=5), st.integers(0, 10)) | many
+doubles = st.floats(allow_nan=True, allow_infinity=True)
+numbered = st.builds(lambda values: counts_of_numbers(np.array(values, np.float64)), st.lists(doubles, max_size=5))
+predictions = labelled | numbered | st.builds(PredictionCounts.merged, labelled, numbered)
+pairs = st.builds(
+    PairCounts, st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**12) | st.integers(0, MOST_NANO)
+)
 statistics = st.builds(
     Statistics, st.integers(0, 10**12), st.integers(0, 10**6), st.integers(0, 10**18), maybe, maybe,
-    st.builds(Histogram, counts), st.builds(Histogram, counts), maybe, maybe,
+    st.builds(Histogram, counts), st.builds(Histogram, counts), maybe, maybe, st.integers(0, 10**9), predictions, pairs,
 )  # fmt: skip
 keys = st.builds(Series, st.sampled_from(["a", "b"]), st.integers(1, 3), st.sampled_from(["x", "y"]))
 sheets = st.dictionaries(keys, statistics, max_size=4)
 batches = st.builds(
-    lambda n, seconds, at, latencies: observe_batch(n, 0, seconds, at, at - np.array(latencies, np.int64)),
+    lambda n, seconds, at, latencies, seen, compared: observe_batch(
+        n, 0, seconds, at, at - np.array(latencies, np.int64), seen, compared
+    ),
     st.integers(1, 10_000),
     st.floats(0, 100),
     st.integers(10**9, 10**13),
     st.lists(st.integers(0, 10**8), max_size=5),
+    predictions,
+    pairs,
 )
 durations = st.floats(1.0, 1e14)
 
@@ -131,6 +161,90 @@ def test_a_window_covers_what_is_in_it_and_nothing_older_than_a_slot(
     assert all(slot.expires_ms > now_ms for slot in window)
     assert len(window) <= KEPT_SECONDS[resolution] // resolution
     assert resolution == (FINE if window_seconds <= 3_600 else COARSE)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 80).map(str), few), max_size=120), st.integers(0, 120))
+def test_labels_that_are_kept_are_counted_exactly_however_the_records_were_split(
+    counted: list[tuple[str, int]], split: int
+) -> None:
+    merged = counts_of_labels(counted[:split]).merged(counts_of_labels(counted[split:]))
+
+    true: dict[str, int] = {}
+    for name, count in counted:
+        true[name] = true.get(name, 0) + count
+    assert merged == counts_of_labels(counted)
+    assert len(merged.labels) == min(len(true), LABELS_KEPT)
+    assert all(true[name] == count for name, count in merged.labels.items())
+    assert merged.total == sum(true.values())
+
+
+@settings(deadline=None)
+@given(labelled, labelled)
+def test_counts_told_by_fewer_names_are_the_same_counts_and_merge_alike(
+    one: PredictionCounts, two: PredictionCounts
+) -> None:
+    names = one.merged(two).labels
+
+    together = one.keeping(names).merged(two.keeping(names))
+
+    assert together == one.merged(two)
+    assert one.keeping(names).total == one.total
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+def test_buckets_of_numbers_are_in_the_order_of_the_numbers(one: float, two: float) -> None:
+    first, second, mirrored = number_buckets(np.array([min(one, two), max(one, two), -one])).tolist()
+
+    assert -LAST_BUCKET <= first <= second <= LAST_BUCKET
+    assert mirrored == -number_buckets(np.array([one]))[0]
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False) | st.floats(-100, 100))
+def test_a_number_lies_in_the_range_of_its_bucket_and_the_bucket_is_narrow(number: float) -> None:
+    bucket = int(number_buckets(np.array([abs(number)]))[0])
+    low, high = number_range(bucket)
+
+    assert low <= abs(number) < high or abs(number) == high == float("inf")
+    assert number_range(-bucket) == (-high, -low)
+    if 0 < bucket < LAST_BUCKET:
+        assert high - low <= low / 32
+
+
+@settings(deadline=None)
+@given(st.lists(doubles, max_size=30), st.integers(0, 30))
+def test_numbers_counted_apart_and_merged_are_numbers_counted_together(values: list[float], split: int) -> None:
+    apart = counts_of_numbers(np.array(values[:split])).merged(counts_of_numbers(np.array(values[split:])))
+
+    assert apart == counts_of_numbers(np.array(values))
+    assert (apart.total, apart.missing) == (len(values), sum(map(math.isnan, values)))
+
+
+@settings(deadline=None)
+@given(st.floats(0, allow_nan=False, allow_infinity=True))
+def test_a_difference_in_billionths_is_within_half_of_one_and_saturates(difference: float) -> None:
+    assert 0 <= nano(difference) <= MOST_NANO
+    if difference < 1e6:
+        assert nano(difference) * 1e-9 == pytest.approx(difference, abs=0.6e-9)
+    if difference > 1e10:
+        assert nano(difference) == MOST_NANO
+
+
+@settings(deadline=None)
+@given(sheets, st.dictionaries(st.sampled_from(["decode", "score"]), st.integers(0, 10**9)))
+def test_what_an_earlier_version_wrote_is_still_read(sheet: dict[Series, Statistics], letters: dict[str, int]) -> None:
+    rows, dead = msgspec.msgpack.decode(encode_statistics(sheet, letters), strict=False)
+    earlier = msgspec.msgpack.encode([[row[:12] for row in rows], dead])
+
+    read, read_letters = decode_statistics(earlier)
+
+    assert read_letters == letters
+    for key, part in sheet.items():
+        assert read[key].merged(NOTHING) == read[key]
+        assert (read[key].count, read[key].score, read[key].last_ms) == (part.count, part.score, part.last_ms)
+        assert (read[key].batches, read[key].predictions, read[key].pairs) == (0, NO_PREDICTIONS, PairCounts())
 
 
 def tallied(some: list[Batch]) -> Statistics:

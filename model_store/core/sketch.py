@@ -1,0 +1,199 @@
+"""What the predictions of a model look like: how often each label, and how many numbers in each bucket, exactly mergeable.
+
+Labels. At most `LABELS_KEPT` labels are counted by name: those with the lowest CRC-32 of their UTF-8 bytes among all that
+were ever seen. The others are counted in `OTHER_CELLS` cells, by the low bits of the same CRC. Which labels are kept
+depends on the set of labels alone, and a label that is kept in the end was kept in every part; so the counts of the kept
+ones are exact, and merging associates and commutes. (Keeping the most frequent ones would not: a label that is rare in
+each part may be frequent in all.) Up to `LABELS_KEPT` different labels nothing is lost at all.
+
+Numbers. Magnitudes from 2^-30 to 2^40 have `PARTS_OF_OCTAVE` buckets of equal width between two powers of two, so a bucket
+is at most 1/32 of its values wide, and which one it is follows from the bits of the double, with no logarithm to round.
+Negative numbers have the same buckets with a negative sign. What is smaller is bucket 0, what is larger the last one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+LABELS_KEPT: Final = 50
+OTHER_CELLS: Final = 16
+LABEL_CHARACTERS: Final = 100
+"""Of longer labels only the beginning counts."""
+
+PARTS_OF_OCTAVE: Final = 32
+_LOWEST_EXPONENT: Final = -30
+_HIGHEST_EXPONENT: Final = 40
+LAST_BUCKET: Final = (_HIGHEST_EXPONENT - _LOWEST_EXPONENT) * PARTS_OF_OCTAVE + 1
+
+Kind = Literal["labels", "numbers", "mixed", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionCounts:
+    """Counts of predictions. A commutative monoid under `merged`, with `NO_PREDICTIONS` as its identity.
+
+    Attributes:
+        labels: Label -> count, all positive; at most `LABELS_KEPT`. Never changed after construction.
+        other: Cell, 0 to `OTHER_CELLS` - 1 -> count of the labels that are not kept, all positive.
+        numbers: Bucket, -`LAST_BUCKET` to `LAST_BUCKET` -> count, all positive.
+        missing: Predictions that are NaN, and records without a label.
+    """
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    other: Mapping[int, int] = field(default_factory=dict)
+    numbers: Mapping[int, int] = field(default_factory=dict)
+    missing: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many predictions were counted."""
+        parts = (self.labels, self.other, self.numbers)
+        return self.missing + sum(sum(counts.values()) for counts in parts)
+
+    @property
+    def kind(self) -> Kind:
+        """What was counted; missing ones are of any kind."""
+        if self.labels or self.other:
+            return "mixed" if self.numbers else "labels"
+        return "numbers" if self.numbers else "nothing"
+
+    def merged(self, other: PredictionCounts) -> PredictionCounts:
+        """Both together."""
+        if not other.total:
+            return self
+        tally = PredictionTally()
+        tally.add(self)
+        tally.add(other)
+        return tally.frozen()
+
+    def keeping(self, labels: Iterable[str]) -> PredictionCounts:
+        """The same counts with these labels by name, those of them that are kept here, and all other labels in cells."""
+        wanted = set(labels)
+        kept = {label: count for label, count in self.labels.items() if label in wanted}
+        cells = dict(self.other)
+        for label, count in self.labels.items():
+            if label not in wanted:
+                cell = _cell(label)
+                cells[cell] = cells.get(cell, 0) + count
+        return PredictionCounts(kept, cells, self.numbers, self.missing)
+
+
+NO_PREDICTIONS: Final = PredictionCounts()
+
+
+class PredictionTally:
+    """Counts of predictions that grow in place. For one thread; `frozen` gives a value that any thread may read."""
+
+    __slots__ = ("labels", "missing", "numbers", "other")
+
+    def __init__(self) -> None:
+        self.labels: dict[str, int] = {}
+        self.other: dict[int, int] = {}
+        self.numbers: dict[int, int] = {}
+        self.missing = 0
+
+    def add(self, part: PredictionCounts) -> None:
+        """Count others in. Some microseconds, by how many labels and buckets `part` has, at most 50 and its sample."""
+        labels, numbers = self.labels, self.numbers
+        for label, count in part.labels.items():
+            labels[label] = labels.get(label, 0) + count
+        for cell, count in part.other.items():
+            self.other[cell] = self.other.get(cell, 0) + count
+        for bucket, count in part.numbers.items():
+            numbers[bucket] = numbers.get(bucket, 0) + count
+        self.missing += part.missing
+        if len(labels) > LABELS_KEPT:
+            self._overflow()
+
+    def frozen(self) -> PredictionCounts:
+        """What was counted so far, as a value."""
+        return PredictionCounts(dict(self.labels), dict(self.other), dict(self.numbers), self.missing)
+
+    def _overflow(self) -> None:
+        for label in sorted(self.labels, key=_rank)[LABELS_KEPT:]:
+            cell = _cell(label)
+            self.other[cell] = self.other.get(cell, 0) + self.labels.pop(label)
+
+
+def counts_of_labels(counts: Iterable[tuple[str, int]], missing: int = 0) -> PredictionCounts:
+    """Labels with how often each came, in any order; a label may come more than once.
+
+    Args:
+        counts: Label, and how many records got it; at least 1.
+        missing: Records that got none.
+    """
+    tally = PredictionTally()
+    for label, count in counts:
+        name = _name(label)
+        tally.labels[name] = tally.labels.get(name, 0) + count
+    tally.add(PredictionCounts(missing=missing))
+    return tally.frozen()
+
+
+def counts_of_numbers(values: NDArray[np.float64]) -> PredictionCounts:
+    """Numbers in their buckets. Vectorised.
+
+    Args:
+        values: float64 (n,); NaN is a missing one, and infinity is beyond the last bound.
+    """
+    known = values[values == values]
+    found, counts = np.unique(number_buckets(known), return_counts=True)
+    return PredictionCounts(
+        numbers=dict(zip(found.tolist(), counts.tolist(), strict=True)), missing=len(values) - len(known)
+    )
+
+
+def number_buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bucket of each number, int64 (n,). Grows with the number; the negative number has the negative bucket.
+
+    Args:
+        values: float64 (n,), without NaN.
+    """
+    # Zero has no exponent of its own; half of the smallest magnitude that counts stands for all below it.
+    magnitudes = np.clip(np.abs(values), 2.0 ** (_LOWEST_EXPONENT - 1), 2.0**_HIGHEST_EXPONENT)
+    fractions, exponents = np.frexp(magnitudes)
+    parts = (fractions * (2 * PARTS_OF_OCTAVE)).astype(np.int64) - PARTS_OF_OCTAVE
+    buckets = (exponents - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + parts + 1
+    return np.where(values < 0, -np.maximum(buckets, 0), np.maximum(buckets, 0))
+
+
+def number_range(bucket: int) -> tuple[float, float]:
+    """Between which two numbers a bucket's are: the one nearer to zero belongs to it, the other does not.
+
+    Bucket 0 lies between the two bounds and holds neither. The outer bound of the last bucket is infinite.
+    """
+    if bucket < 0:
+        low, high = number_range(-bucket)
+        return -high, -low
+    if bucket == 0:
+        return -(2.0**_LOWEST_EXPONENT), 2.0**_LOWEST_EXPONENT
+    return _lower_bound(bucket), float("inf") if bucket >= LAST_BUCKET else _lower_bound(bucket + 1)
+
+
+def _lower_bound(bucket: int) -> float:
+    octave, part = divmod(bucket - 1, PARTS_OF_OCTAVE)
+    return float((1 + part / PARTS_OF_OCTAVE) * 2.0 ** (octave + _LOWEST_EXPONENT))
+
+
+@lru_cache(maxsize=4096)
+def _name(label: str) -> str:
+    # Half a surrogate pair, which a model may well give, cannot be written as UTF-8.
+    return label[:LABEL_CHARACTERS].encode(errors="replace").decode()
+
+
+@lru_cache(maxsize=4096)
+def _rank(label: str) -> str:
+    # As text, eight digits and the label to tell equal ones apart, because text sorts faster than pairs do.
+    return f"{zlib.crc32(label.encode()):08x}{label}"
+
+
+@lru_cache(maxsize=4096)
+def _cell(label: str) -> int:
+    return zlib.crc32(label.encode()) % OTHER_CELLS
