@@ -7,124 +7,92 @@ nothing, so a reader may be given records twice.
 
 Version numbers are given here, not by publishers: 1 + the highest number the log has for the model name. An invalid
 announcement takes none. An announcement whose request id was seen before from the same model and data type is a retry
-of that request: it takes none either and answers to the same operation.
+of that request: it takes none either and answers to the same operation. Commands are accepted or refused here as well,
+and the outcome is kept by the command's offset (`commands`).
 
-Memory grows with the accepted versions, which are the point, and with nothing else: requests, rejections, workers and
-the reports of each are bounded, and what was used longest ago is dropped, at the same record for every reader. A retry
-is recognised among the `REQUESTS_KEPT` newest requests. All mappings are persistent, so a fold step costs O(log n) and
-an old catalogue stays valid: readers on other threads need no lock.
+Memory grows with the accepted versions and route changes, which are the point, and with nothing else: requests,
+outcomes, rejections, changes and rollouts that are over, workers and the reports of each are bounded, and what was used
+longest ago is dropped, at the same record for every reader. All mappings are persistent, so a fold step costs O(log n).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Final, assert_never
+from dataclasses import replace
+from typing import assert_never
 
-from immutables import Map
-
-from model_store.core.bounded import BoundedMap
+from model_store.core.commands import (
+    ABSENT,
+    AbortChange,
+    Approve,
+    ChangeRoute,
+    ClaimJob,
+    Command,
+    CommandBody,
+    Outcome,
+    Problem,
+    ProposeChange,
+    RegisterModel,
+    RegisterVersion,
+    ReportJob,
+    RequestJob,
+    SetAlias,
+    SetPolicy,
+    SetStage,
+    StartRollout,
+    SteerRollout,
+    UpdateVersion,
+)
 from model_store.core.control_records import (
     Announced,
-    ControlRecord,
+    ChangeReady,
+    CutsPromised,
     Invalid,
     ModelReport,
+    PartitionsClaimed,
+    RouteApplied,
+    Snapshot,
     Unknown,
     WorkerStarted,
 )
 from model_store.core.descriptor import Descriptor
-from model_store.core.versions import ModelVersion, RegisteredModel, Rejected, Route
+from model_store.core.errors import CommandRefusedError
+from model_store.core.fold_jobs import claim_job, report_job, request_job
+from model_store.core.fold_rollouts import start_rollout, steer_rollout
+from model_store.core.fold_routes import (
+    abort,
+    announce,
+    applied,
+    change_route,
+    claim,
+    promise,
+    propose,
+    ready,
+    turn_to,
+)
+from model_store.core.fold_versions import (
+    add_version,
+    approve,
+    register_model,
+    register_version,
+    set_alias,
+    set_policy,
+    set_stage,
+    update_version,
+)
+from model_store.core.plans import Target
+from model_store.core.state import EMPTY, Catalogue, LogEntry
+from model_store.core.versions import Rejected
 from model_store.core.workers import Reported, Worker
 
-REQUESTS_KEPT: Final = 10_000
-REJECTED_KEPT: Final = 1_000
-WORKERS_KEPT: Final = 1_000
-UNKNOWN_TYPES_KEPT: Final = 100
-
-Request = tuple[str, str, str]
-"""Data type, model name, request id."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogEntry:
-    """One record of the control log, read.
-
-    Attributes:
-        offset: Its offset; larger than that of every entry before it, with gaps allowed.
-        timestamp_ms: Its Kafka timestamp, milliseconds since 1970 UTC.
-        record: What it says.
-    """
-
-    offset: int
-    timestamp_ms: int
-    record: ControlRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What the log says up to and including `offset`. Start from `EMPTY`.
-
-    Attributes:
-        offset: Offset of the last record folded, the revision; -1 before the first.
-        models: Name -> model.
-        routes: Data type -> route.
-        versions: Control offset -> the version that was announced there.
-        workers: Worker id -> worker.
-        rejected: Control offset -> why the announcement there was none.
-        requests: Request -> control offset of the announcement that it made.
-        retries: Control offset of a repeated announcement -> that of the first one.
-        unknown: Record type -> how many records of it were passed over.
-        stale_reports: How many reports came from a start of a worker that was not its latest.
-    """
-
-    offset: int = -1
-    models: Map[str, RegisteredModel] = field(default_factory=Map)
-    routes: Map[str, Route] = field(default_factory=Map)
-    versions: Map[int, ModelVersion] = field(default_factory=Map)
-    workers: BoundedMap[str, Worker] = field(default_factory=lambda: BoundedMap(WORKERS_KEPT))
-    rejected: BoundedMap[int, Rejected] = field(default_factory=lambda: BoundedMap(REJECTED_KEPT))
-    requests: BoundedMap[Request, int] = field(default_factory=lambda: BoundedMap(REQUESTS_KEPT))
-    retries: BoundedMap[int, int] = field(default_factory=lambda: BoundedMap(REQUESTS_KEPT))
-    unknown: BoundedMap[str, int] = field(default_factory=lambda: BoundedMap(UNKNOWN_TYPES_KEPT))
-    stale_reports: int = 0
-
-    def candidates(self, data_type: str) -> tuple[ModelVersion, ...]:
-        """What may serve a data type, the newest first: a worker takes the first one that it can load."""
-        route = self.routes.get(data_type)
-        return () if route is None else route.history
-
-    def version_at(self, control_offset: int) -> ModelVersion | None:
-        """The version whose announcement, or a retry of it, is at this offset of the log."""
-        return self.versions.get(self.announcement_of(control_offset))
-
-    def announcement_of(self, control_offset: int) -> int:
-        """The offset itself, or that of the first announcement where a retry is at this offset."""
-        first = self.retries.get(control_offset)
-        return control_offset if first is None else first
-
-
-EMPTY: Final = Catalogue()
+__all__ = ["EMPTY", "Catalogue", "LogEntry", "fold", "fold_all", "revision_of"]
 
 
 def fold(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
     """The catalogue after one more record of the log. Pure; O(log n); never raises on any record."""
     if entry.offset <= catalogue.offset:
         return catalogue
-    record = entry.record
-    match record:
-        case Announced(descriptor):
-            return _announce(catalogue, entry, descriptor)
-        case Invalid():
-            return _reject(catalogue, entry, record)
-        case WorkerStarted():
-            return _start(catalogue, entry, record)
-        case ModelReport():
-            return _report(catalogue, entry, record)
-        case Unknown(record_type):
-            count = (catalogue.unknown.get(record_type) or 0) + 1
-            return replace(catalogue, offset=entry.offset, unknown=catalogue.unknown.set(record_type, count))
-        case _:
-            assert_never(record)
+    return replace(_folded(catalogue, entry), offset=entry.offset)
 
 
 def fold_all(catalogue: Catalogue, entries: Iterable[LogEntry]) -> Catalogue:
@@ -134,49 +102,164 @@ def fold_all(catalogue: Catalogue, entries: Iterable[LogEntry]) -> Catalogue:
     return catalogue
 
 
-def _announce(catalogue: Catalogue, entry: LogEntry, descriptor: Descriptor) -> Catalogue:
+def revision_of(catalogue: Catalogue, body: CommandBody) -> int | None:
+    """The revision of what a command changes; `ABSENT` if it is not there, `None` if it has no revision."""
+    match body:
+        case ChangeRoute(key=key) | StartRollout(key=key):
+            route = catalogue.routes.get(key)
+            return ABSENT if route is None else route.revision
+        case RegisterModel(model=name) | SetPolicy(model=name) | SetAlias(model=name):
+            model = catalogue.models.get(name)
+            return ABSENT if model is None or model.is_deleted else model.revision
+        case RegisterVersion(descriptor=descriptor):
+            model = catalogue.models.get(descriptor.name)
+            return ABSENT if model is None else model.revision
+        case (
+            UpdateVersion(model=name, version=number)
+            | SetStage(model=name, version=number)
+            | Approve(model=name, version=number)
+        ):
+            version = catalogue.version(Target(name, number))
+            return ABSENT if version is None else max(version.control_offset, catalogue.notes_of(version).revision)
+        case SteerRollout(rollout=rollout_id):
+            rollout = catalogue.rollouts.get(rollout_id)
+            return ABSENT if rollout is None else max([rollout.id, *(told.offset for told in rollout.story[-1:])])
+        case _:
+            return None
+
+
+def _folded(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
+    record = entry.record
+    match record:
+        case Announced(descriptor):
+            return _announced(catalogue, entry, descriptor)
+        case Command():
+            return _commanded(catalogue, entry, record)
+        case Invalid():
+            return _rejected(catalogue, entry, record)
+        case WorkerStarted():
+            return _started(catalogue, entry, record)
+        case ModelReport():
+            return _reported(catalogue, entry, record)
+        case PartitionsClaimed():
+            return claim(catalogue, entry, record)
+        case ChangeReady():
+            return ready(catalogue, entry, record)
+        case CutsPromised():
+            return promise(catalogue, entry, record)
+        case RouteApplied():
+            return applied(catalogue, record)
+        case Snapshot():
+            return catalogue
+        case Unknown(record_type):
+            count = (catalogue.unknown.get(record_type) or 0) + 1
+            return replace(catalogue, unknown=catalogue.unknown.set(record_type, count))
+        case _:
+            assert_never(record)
+
+
+def _announced(catalogue: Catalogue, entry: LogEntry, descriptor: Descriptor) -> Catalogue:
     requests = catalogue.requests
     if descriptor.request_id:
         request = (descriptor.data_type, descriptor.name, descriptor.request_id)
         first = requests.get(request)
         if first is not None:
-            return replace(catalogue, offset=entry.offset, retries=catalogue.retries.set(entry.offset, first))
+            return replace(catalogue, retries=catalogue.retries.set(entry.offset, first))
         requests = requests.set(request, entry.offset)
-    model = catalogue.models.get(descriptor.name) or RegisteredModel(descriptor.name, entry.timestamp_ms)
-    version = ModelVersion(model.latest + 1, entry.offset, entry.timestamp_ms, descriptor)
-    route = catalogue.routes.get(descriptor.data_type)
-    turned = Route(descriptor.data_type, (version,)) if route is None else route.turned_to(version)
-    return replace(
-        catalogue,
-        offset=entry.offset,
-        requests=requests,
-        models=catalogue.models.set(model.name, model.adding(version)),
-        routes=catalogue.routes.set(turned.data_type, turned),
-        versions=catalogue.versions.set(entry.offset, version),
-    )
+    catalogue, version = add_version(replace(catalogue, requests=requests), entry, descriptor)
+    return announce(catalogue, entry, version)
 
 
-def _reject(catalogue: Catalogue, entry: LogEntry, invalid: Invalid) -> Catalogue:
+def _commanded(catalogue: Catalogue, entry: LogEntry, command: Command) -> Catalogue:
+    first = catalogue.commands.get(command.id) if command.id else None
+    if first is not None:
+        return replace(catalogue, retries=catalogue.retries.set(entry.offset, first))
+    try:
+        _check_revision(catalogue, command)
+        catalogue, version = _done(catalogue, entry, command)
+        outcome = Outcome(entry.offset, version=version)
+    except CommandRefusedError as refused:
+        problem: Problem = refused.problem  # type: ignore[assignment]  # the fold raises no others
+        outcome = Outcome(entry.offset, problem, str(refused))
+    if command.id:
+        catalogue = replace(catalogue, commands=catalogue.commands.set(command.id, entry.offset))
+    return replace(catalogue, outcomes=catalogue.outcomes.set(entry.offset, outcome))
+
+
+def _check_revision(catalogue: Catalogue, command: Command) -> None:
+    expected = command.expected_revision
+    if expected is None:
+        return
+    found = revision_of(catalogue, command.body)
+    if found is not None and found != expected:
+        was = "that it does not exist" if expected == ABSENT else f"revision {expected}"
+        now = "does not exist" if found == ABSENT else f"has revision {found}"
+        raise CommandRefusedError("stale", f"this was decided on {was}; by now it {now}")
+
+
+def _done(catalogue: Catalogue, entry: LogEntry, command: Command) -> tuple[Catalogue, int]:
+    """The catalogue after a command, and the version that it made, -1 for none."""
+    body = command.body
+    match body:
+        case RegisterVersion():
+            catalogue, version = register_version(catalogue, entry, body)
+            if body.mode:
+                turn = turn_to(catalogue, version, body.mode, body.deadline_ms)
+                catalogue = change_route(catalogue, entry, command, turn)
+            return catalogue, version.control_offset
+        case RegisterModel():
+            return register_model(catalogue, entry, body), -1
+        case SetPolicy():
+            return set_policy(catalogue, entry, body), -1
+        case UpdateVersion():
+            return update_version(catalogue, entry, body), -1
+        case SetAlias():
+            return set_alias(catalogue, entry, body), -1
+        case SetStage():
+            return set_stage(catalogue, entry, command, body), -1
+        case Approve():
+            return approve(catalogue, entry, command, body), -1
+        case ChangeRoute():
+            return change_route(catalogue, entry, command, body), -1
+        case ProposeChange():
+            return propose(catalogue, entry, body), -1
+        case AbortChange():
+            return abort(catalogue, entry, command, body), -1
+        case StartRollout():
+            return start_rollout(catalogue, entry, command, body), -1
+        case SteerRollout():
+            return steer_rollout(catalogue, entry, command, body), -1
+        case RequestJob():
+            return request_job(catalogue, entry, command, body), -1
+        case ClaimJob():
+            return claim_job(catalogue, entry, body), -1
+        case ReportJob():
+            return report_job(catalogue, entry, body), -1
+        case _:
+            assert_never(body)
+
+
+def _rejected(catalogue: Catalogue, entry: LogEntry, invalid: Invalid) -> Catalogue:
     rejected = Rejected(
         entry.offset, entry.timestamp_ms, invalid.reason, invalid.name, invalid.data_type, invalid.request_id
     )
-    return replace(catalogue, offset=entry.offset, rejected=catalogue.rejected.set(entry.offset, rejected))
+    return replace(catalogue, rejected=catalogue.rejected.set(entry.offset, rejected))
 
 
-def _start(catalogue: Catalogue, entry: LogEntry, started: WorkerStarted) -> Catalogue:
+def _started(catalogue: Catalogue, entry: LogEntry, started: WorkerStarted) -> Catalogue:
     worker = catalogue.workers.get(started.worker)
     if worker is None:
         worker = Worker(started.worker, started.epoch, entry.offset, entry.offset, started)
     else:
         worker = worker.restarted(started, entry.offset)
-    return replace(catalogue, offset=entry.offset, workers=catalogue.workers.set(worker.worker, worker))
+    return replace(catalogue, workers=catalogue.workers.set(worker.worker, worker))
 
 
-def _report(catalogue: Catalogue, entry: LogEntry, report: ModelReport) -> Catalogue:
+def _reported(catalogue: Catalogue, entry: LogEntry, report: ModelReport) -> Catalogue:
     worker = catalogue.workers.get(report.worker)
     if worker is None:
         worker = Worker(report.worker, report.epoch, entry.offset, entry.offset)
     if report.epoch != worker.epoch:
-        return replace(catalogue, offset=entry.offset, stale_reports=catalogue.stale_reports + 1)
+        return replace(catalogue, stale_reports=catalogue.stale_reports + 1)
     worker = worker.reporting(Reported(report, entry.offset, entry.timestamp_ms))
-    return replace(catalogue, offset=entry.offset, workers=catalogue.workers.set(worker.worker, worker))
+    return replace(catalogue, workers=catalogue.workers.set(worker.worker, worker))

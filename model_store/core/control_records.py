@@ -1,4 +1,8 @@
-"""What is on the control log, as values: announcements, workers that started, and what became of models on them."""
+"""What is on the control log, as values: announcements, commands, and what workers say of themselves.
+
+A worker writes: that it started; what became of each model on it; that it owns partitions; that it is ready for a change
+of a route; where it promises to change; where it did change when nobody asked for a promise.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from model_store.core.commands import COMMAND, Command
 from model_store.core.descriptor import Descriptor
 from model_store.core.signature import Signature
 
@@ -14,6 +19,38 @@ TYPE_HEADER: Final = "sluice-type"
 
 WORKER_STARTED: Final = "worker-started"
 MODEL_REPORT: Final = "model-report"
+PARTITIONS_CLAIMED: Final = "partitions-claimed"
+CHANGE_READY: Final = "change-ready"
+CUTS_PROMISED: Final = "cuts-promised"
+ROUTE_APPLIED: Final = "route-applied"
+SNAPSHOT: Final = "snapshot"
+
+__all__ = [
+    "CHANGE_READY",
+    "COMMAND",
+    "CUTS_PROMISED",
+    "MODEL_REPORT",
+    "PARTITIONS_CLAIMED",
+    "ROUTE_APPLIED",
+    "SNAPSHOT",
+    "TYPE_HEADER",
+    "WORKER_STARTED",
+    "Announced",
+    "ChangeReady",
+    "Command",
+    "ControlRecord",
+    "CutsPromised",
+    "Invalid",
+    "ModelReport",
+    "ModelState",
+    "PartitionOffset",
+    "PartitionsClaimed",
+    "RouteApplied",
+    "Snapshot",
+    "StreamDeclared",
+    "Unknown",
+    "WorkerStarted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +76,9 @@ class StreamDeclared:
         result_topic: Topic of the results.
         result_format: `protobuf` (ScoreResult) or `json`.
         dead_letter_topic: Topic of the dead letters.
+        dark_topic: Topic of the results of dark versions.
+        entity: Where a record's entity is found: `record_key`, `field:<name>` or `header:<name>`.
+        route: Where its data type is found: `record_key`, `field:<name>`, `header:<name>` or `constant:<data type>`.
     """
 
     name: str
@@ -46,6 +86,9 @@ class StreamDeclared:
     result_topic: str
     result_format: str
     dead_letter_topic: str
+    dark_topic: str = ""
+    entity: str = "record_key"
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +188,97 @@ class ModelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionsClaimed:
+    """From here on a worker owns partitions in the eyes of the log; before it has read this back, it scores nothing of them.
+
+    Attributes:
+        worker: The worker.
+        epoch: Which start of it.
+        claim: Unique among all claims.
+        group: The consumer group that gave them to it.
+        partitions: Each with the data offset that it will begin at.
+    """
+
+    worker: str
+    epoch: str
+    claim: str
+    group: str
+    partitions: tuple[PartitionOffset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReady:
+    """A worker has everything loaded, checked and warm that a change needs, or refuses it.
+
+    Attributes:
+        worker: The worker.
+        epoch: Which start of it.
+        change: Id of the change.
+        problem: Empty if it is ready; else the kind of refusal, as in `ModelReport`.
+        reason: A sentence that the publisher can act on; empty if it is ready.
+    """
+
+    worker: str
+    epoch: str
+    change: int
+    problem: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CutsPromised:
+    """A worker holds these lanes at these offsets until the change is over.
+
+    Attributes:
+        worker: The worker.
+        change: Id of the change.
+        claim: The claim under which it owns the lanes; a promise under an older claim counts for nothing.
+        group: Of the lanes.
+        cuts: First offset of the new plan, by partition.
+    """
+
+    worker: str
+    change: int
+    claim: str
+    group: str
+    cuts: tuple[PartitionOffset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteApplied:
+    """A worker scores lanes by an immediate change from these offsets on.
+
+    Attributes:
+        worker: The worker.
+        change: Id of the change.
+        key: Of the route.
+        claim: The claim under which it owns the lanes.
+        group: Of the lanes.
+        since: First offset, by partition.
+    """
+
+    worker: str
+    change: int
+    key: str
+    claim: str
+    group: str
+    since: tuple[PartitionOffset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the fold before this record, for readers that start here; to all others it says nothing.
+
+    Attributes:
+        schema: What the state was written by (`snapshots`); a reader that knows another one ignores it.
+        state: The state, compressed.
+    """
+
+    schema: str
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Invalid:
     """A record that was meant as a descriptor and is none: it changes no route and takes no version.
 
@@ -172,4 +306,16 @@ class Unknown:
     record_type: str
 
 
-ControlRecord = Announced | WorkerStarted | ModelReport | Invalid | Unknown
+ControlRecord = (
+    Announced
+    | Command
+    | WorkerStarted
+    | ModelReport
+    | PartitionsClaimed
+    | ChangeReady
+    | CutsPromised
+    | RouteApplied
+    | Snapshot
+    | Invalid
+    | Unknown
+)

@@ -2,6 +2,8 @@
 
 ModelStoreError
 ├── InvalidDescriptorError      a descriptor that no reader would accept; nothing was written
+├── InvalidPlanError            a plan that no route could serve; nothing was written
+├── CommandRefusedError         the fold does not do what a command asks for
 ├── ArtifactError               an artifact cannot be had
 │   ├── DigestMismatchError     the bytes are not the ones that were announced
 │   ├── LocationRefusedError    the location is outside what the settings allow
@@ -21,6 +23,22 @@ class ModelStoreError(Exception):
 
 class InvalidDescriptorError(ModelStoreError):
     """A descriptor contradicts itself. `str(error)` tells the publisher what to change."""
+
+
+class InvalidPlanError(ModelStoreError):
+    """A plan contradicts itself. `str(error)` names the part and what was expected."""
+
+
+class CommandRefusedError(ModelStoreError):
+    """The fold does not do what a command asks for. `str(error)` is a sentence for whoever asked.
+
+    Attributes:
+        problem: See `commands.Outcome`.
+    """
+
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(reason)
+        self.problem = problem
 
 
 class ArtifactError(ModelStoreError):

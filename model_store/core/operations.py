@@ -138,9 +138,8 @@ def _progress(catalogue: Catalogue, version: ModelVersion, worker: Worker) -> Pr
 
 
 def _is_superseded(catalogue: Catalogue, version: ModelVersion, worker: Worker) -> bool:
-    newer = [
-        other for other in catalogue.candidates(version.data_type) if other.control_offset > version.control_offset
-    ]
+    route = catalogue.routes.get(version.data_type)
+    newer = [other for other in route.history if other.control_offset > version.control_offset] if route else []
     for other in newer:
         reported = worker.reports.get(other.control_offset)
         if worker.started_offset > other.control_offset:

@@ -16,18 +16,24 @@ from typing import Any, Final, Literal, cast
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from immutables import Map
-from modelserving.v1 import control_pb2, descriptor_pb2
+from modelserving.v1 import commands_pb2, control_pb2, descriptor_pb2
 
+from model_store.core.commands import COMMAND, Command, RegisterVersion
 from model_store.core.control_records import (
     MODEL_REPORT,
     TYPE_HEADER,
     WORKER_STARTED,
     Announced,
+    ChangeReady,
     ControlRecord,
+    CutsPromised,
     Invalid,
     ModelReport,
     ModelState,
     PartitionOffset,
+    PartitionsClaimed,
+    RouteApplied,
+    Snapshot,
     StreamDeclared,
     Unknown,
     WorkerStarted,
@@ -44,9 +50,11 @@ from model_store.core.descriptor import (
     check_descriptor,
 )
 from model_store.core.errors import InvalidDescriptorError
+from model_store.core.messages import read, write
 from model_store.core.payload import contradiction
 from model_store.core.signature import DType, FeatureSlot, Signature, TensorSpec
 from model_store.core.unknown_fields import unknown_fields
+from model_store.core.wire_commands import WORKER_RECORDS, command_body, command_message, key_of
 
 Dialect = Literal["sluice", "pmml-1"]
 """Which enum the `modeltype` of a topic's bare descriptors is from."""
@@ -97,9 +105,14 @@ def decode_record(
                 return _worker_started(control_pb2.WorkerStarted.FromString(value or b""))
             case "model-report":
                 return _model_report(control_pb2.ModelReport.FromString(value or b""))
+            case "command":
+                return _command(commands_pb2.Command.FromString(value or b""))
+            case _ if record_type in WORKER_RECORDS:
+                kind, message = WORKER_RECORDS[record_type]
+                return cast(ControlRecord, read(kind, message.FromString(value or b"")))
             case _:
                 return Unknown(record_type)
-    except (DecodeError, _NotReadable):
+    except (DecodeError, _NotReadable, ValueError):
         return Unknown(f"{record_type} (damaged)")
 
 
@@ -169,6 +182,9 @@ def encode_worker_started(record: WorkerStarted) -> EncodedRecord:
                 result_topic=stream.result_topic,
                 result_format=stream.result_format,
                 dead_letter_topic=stream.dead_letter_topic,
+                dark_topic=stream.dark_topic,
+                entity=stream.entity,
+                route=stream.route,
             )
             for stream in record.streams
         ],
@@ -203,6 +219,29 @@ def encode_model_report(record: ModelReport) -> EncodedRecord:
         artifact_bytes=record.artifact_bytes,
     )
     return _typed(MODEL_REPORT, record.worker, message)
+
+
+def encode_command(command: Command) -> EncodedRecord:
+    """Write a command; its key is the route or the model that it is about.
+
+    Raises:
+        InvalidDescriptorError: It registers a version whose descriptor is invalid on its face, or contradicts its payload.
+    """
+    descriptor = None
+    if isinstance(command.body, RegisterVersion):
+        descriptor = encode_descriptor(command.body.descriptor, command.payload).value
+    message = command_message(command, descriptor)
+    return _typed(COMMAND, key_of(command), message)
+
+
+def encode_worker_record(
+    record: PartitionsClaimed | ChangeReady | CutsPromised | RouteApplied | Snapshot,
+) -> EncodedRecord:
+    """Write what a worker says of partitions and changes, or a snapshot; its key is the worker."""
+    record_type = next(name for name, (kind, _) in WORKER_RECORDS.items() if isinstance(record, kind))
+    message = WORKER_RECORDS[record_type][1]()
+    write(record, message)
+    return _typed(record_type, getattr(record, "worker", ""), message)
 
 
 def signature_to_proto(signature: Signature) -> control_pb2.ModelSignature:
@@ -283,6 +322,24 @@ def _descriptor(
     )
 
 
+def _command(message: commands_pb2.Command) -> Command | Unknown:
+    payload = None
+    if message.WhichOneof("body") == "register_version":
+        registered = message.register_version
+        found = _decode_descriptor(registered.descriptor, "sluice")
+        if isinstance(found, Invalid):
+            return Unknown(f"{COMMAND} (damaged: {found.reason})")
+        payload = found.payload
+        references = Map(dict(registered.references))
+        body: Any = RegisterVersion(found.descriptor, references, registered.mode, registered.deadline_ms)
+    else:
+        body = command_body(message)
+    if body is None:
+        return Unknown(f"{COMMAND} (of a later version)")
+    expected = message.expected_revision if message.HasField("expected_revision") else None
+    return Command(message.id, message.actor, message.reason, body, expected, payload)
+
+
 def _model_type(number: int, dialect: Dialect) -> str:
     names = ENUMS[dialect]
     if number in names:
@@ -359,7 +416,14 @@ def _worker_started(message: control_pb2.WorkerStarted) -> WorkerStarted:
         group=message.group,
         streams=tuple(
             StreamDeclared(
-                stream.name, stream.data_topic, stream.result_topic, stream.result_format, stream.dead_letter_topic
+                stream.name,
+                stream.data_topic,
+                stream.result_topic,
+                stream.result_format,
+                stream.dead_letter_topic,
+                stream.dark_topic,
+                stream.entity or "record_key",
+                stream.route,
             )
             for stream in message.streams
         ),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelserving/v1/control.proto\x12\x0fmodelserving.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x01\n\rWorkerStarted\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\x05\x12\x11\n\tplacement\x18\x05 \x01(\t\x12\r\n\x05group\x18\x06 \x01(\t\x12(\n\x07streams\x18\x07 \x03(\x0b\x32\x17.modelserving.v1.Stream\x12\x13\n\x0bmetrics_url\x18\x08 \x01(\t\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\t\"r\n\x06Stream\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndata_topic\x18\x02 \x01(\t\x12\x14\n\x0cresult_topic\x18\x03 \x01(\t\x12\x15\n\rresult_format\x18\x04 \x01(\t\x12\x19\n\x11\x64\x65\x61\x64_letter_topic\x18\x05 \x01(\t\"\xb7\x04\n\x0bModelReport\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontrol_offset\x18\x03 \x01(\x03\x12\r\n\x05model\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\x03\x12\x11\n\tdata_type\x18\x06 \x01(\t\x12\x31\n\x05state\x18\x07 \x01(\x0e\x32\".modelserving.v1.ModelReport.State\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07problem\x18\t \x01(\t\x12/\n\x05since\x18\n \x03(\x0b\x32 .modelserving.v1.PartitionOffset\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07load_ms\x18\x0c \x01(\x01\x12\x0f\n\x07swap_ms\x18\r \x01(\x01\x12\x32\n\tsignature\x18\x0e \x01(\x0b\x32\x1f.modelserving.v1.ModelSignature\x12\x0e\n\x06sha256\x18\x0f \x01(\x0c\x12\x0e\n\x06\x65ngine\x18\x10 \x01(\t\x12\x16\n\x0e\x61rtifact_bytes\x18\x11 \x01(\x03\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_LIVE\x10\x01\x12\x11\n\rSTATE_REFUSED\x10\x02\x12\x11\n\rSTATE_RETIRED\x10\x03\x12\x12\n\x0eSTATE_RETRYING\x10\x04\x12\x13\n\x0fSTATE_ELSEWHERE\x10\x05\"C\n\x0fPartitionOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\x98\x01\n\x0eModelSignature\x12+\n\x06inputs\x18\x01 \x03(\x0b\x32\x1b.modelserving.v1.TensorSpec\x12,\n\x07outputs\x18\x02 \x03(\x0b\x32\x1b.modelserving.v1.TensorSpec\x12+\n\x05slots\x18\x03 \x03(\x0b\x32\x1c.modelserving.v1.FeatureSlot\"L\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x12\n\ncategories\x18\x04 \x03(\t\"A\n\x0b\x46\x65\x61tureSlot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07is_text\x18\x02 \x01(\x08\x12\x13\n\x0bis_optional\x18\x03 \x01(\x08\x42\x13\n\x0fmodelserving.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmodelserving/v1/control.proto\x12\x0fmodelserving.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x01\n\rWorkerStarted\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\x05\x12\x11\n\tplacement\x18\x05 \x01(\t\x12\r\n\x05group\x18\x06 \x01(\t\x12(\n\x07streams\x18\x07 \x03(\x0b\x32\x17.modelserving.v1.Stream\x12\x13\n\x0bmetrics_url\x18\x08 \x01(\t\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\n \x01(\t\"\xa5\x01\n\x06Stream\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ndata_topic\x18\x02 \x01(\t\x12\x14\n\x0cresult_topic\x18\x03 \x01(\t\x12\x15\n\rresult_format\x18\x04 \x01(\t\x12\x19\n\x11\x64\x65\x61\x64_letter_topic\x18\x05 \x01(\t\x12\x12\n\ndark_topic\x18\x06 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x07 \x01(\t\x12\r\n\x05route\x18\x08 \x01(\t\"\x86\x01\n\x11PartitionsClaimed\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\r\n\x05\x63laim\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\x12\x34\n\npartitions\x18\x05 \x03(\x0b\x32 .modelserving.v1.PartitionOffset\"]\n\x0b\x43hangeReady\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x0e\n\x06\x63hange\x18\x03 \x01(\x03\x12\x0f\n\x07problem\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"|\n\x0c\x43utsPromised\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x03\x12\r\n\x05\x63laim\x18\x03 \x01(\t\x12\r\n\x05group\x18\x04 \x01(\t\x12.\n\x04\x63uts\x18\x05 \x03(\x0b\x32 .modelserving.v1.PartitionOffset\"\x8a\x01\n\x0cRouteApplied\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x03\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\r\n\x05\x63laim\x18\x04 \x01(\t\x12\r\n\x05group\x18\x05 \x01(\t\x12/\n\x05since\x18\x06 \x03(\x0b\x32 .modelserving.v1.PartitionOffset\")\n\x08Snapshot\x12\x0e\n\x06schema\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\x0c\"\xb7\x04\n\x0bModelReport\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\t\x12\x16\n\x0e\x63ontrol_offset\x18\x03 \x01(\x03\x12\r\n\x05model\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\x03\x12\x11\n\tdata_type\x18\x06 \x01(\t\x12\x31\n\x05state\x18\x07 \x01(\x0e\x32\".modelserving.v1.ModelReport.State\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x0f\n\x07problem\x18\t \x01(\t\x12/\n\x05since\x18\n \x03(\x0b\x32 .modelserving.v1.PartitionOffset\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07load_ms\x18\x0c \x01(\x01\x12\x0f\n\x07swap_ms\x18\r \x01(\x01\x12\x32\n\tsignature\x18\x0e \x01(\x0b\x32\x1f.modelserving.v1.ModelSignature\x12\x0e\n\x06sha256\x18\x0f \x01(\x0c\x12\x0e\n\x06\x65ngine\x18\x10 \x01(\t\x12\x16\n\x0e\x61rtifact_bytes\x18\x11 \x01(\x03\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_LIVE\x10\x01\x12\x11\n\rSTATE_REFUSED\x10\x02\x12\x11\n\rSTATE_RETIRED\x10\x03\x12\x12\n\x0eSTATE_RETRYING\x10\x04\x12\x13\n\x0fSTATE_ELSEWHERE\x10\x05\"C\n\x0fPartitionOffset\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\x98\x01\n\x0eModelSignature\x12+\n\x06inputs\x18\x01 \x03(\x0b\x32\x1b.modelserving.v1.TensorSpec\x12,\n\x07outputs\x18\x02 \x03(\x0b\x32\x1b.modelserving.v1.TensorSpec\x12+\n\x05slots\x18\x03 \x03(\x0b\x32\x1c.modelserving.v1.FeatureSlot\"L\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x12\n\ncategories\x18\x04 \x03(\t\"A\n\x0b\x46\x65\x61tureSlot\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07is_text\x18\x02 \x01(\x08\x12\x13\n\x0bis_optional\x18\x03 \x01(\x08\x42\x13\n\x0fmodelserving.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017modelserving.v1P\001'
   _globals['_WORKERSTARTED']._serialized_start=84
   _globals['_WORKERSTARTED']._serialized_end=319
-  _globals['_STREAM']._serialized_start=321
-  _globals['_STREAM']._serialized_end=435
-  _globals['_MODELREPORT']._serialized_start=438
-  _globals['_MODELREPORT']._serialized_end=1005
-  _globals['_MODELREPORT_STATE']._serialized_start=880
-  _globals['_MODELREPORT_STATE']._serialized_end=1005
-  _globals['_PARTITIONOFFSET']._serialized_start=1007
-  _globals['_PARTITIONOFFSET']._serialized_end=1074
-  _globals['_MODELSIGNATURE']._serialized_start=1077
-  _globals['_MODELSIGNATURE']._serialized_end=1229
-  _globals['_TENSORSPEC']._serialized_start=1231
-  _globals['_TENSORSPEC']._serialized_end=1307
-  _globals['_FEATURESLOT']._serialized_start=1309
-  _globals['_FEATURESLOT']._serialized_end=1374
+  _globals['_STREAM']._serialized_start=322
+  _globals['_STREAM']._serialized_end=487
+  _globals['_PARTITIONSCLAIMED']._serialized_start=490
+  _globals['_PARTITIONSCLAIMED']._serialized_end=624
+  _globals['_CHANGEREADY']._serialized_start=626
+  _globals['_CHANGEREADY']._serialized_end=719
+  _globals['_CUTSPROMISED']._serialized_start=721
+  _globals['_CUTSPROMISED']._serialized_end=845
+  _globals['_ROUTEAPPLIED']._serialized_start=848
+  _globals['_ROUTEAPPLIED']._serialized_end=986
+  _globals['_SNAPSHOT']._serialized_start=988
+  _globals['_SNAPSHOT']._serialized_end=1029
+  _globals['_MODELREPORT']._serialized_start=1032
+  _globals['_MODELREPORT']._serialized_end=1599
+  _globals['_MODELREPORT_STATE']._serialized_start=1474
+  _globals['_MODELREPORT_STATE']._serialized_end=1599
+  _globals['_PARTITIONOFFSET']._serialized_start=1601
+  _globals['_PARTITIONOFFSET']._serialized_end=1668
+  _globals['_MODELSIGNATURE']._serialized_start=1671
+  _globals['_MODELSIGNATURE']._serialized_end=1823
+  _globals['_TENSORSPEC']._serialized_start=1825
+  _globals['_TENSORSPEC']._serialized_end=1901
+  _globals['_FEATURESLOT']._serialized_start=1903
+  _globals['_FEATURESLOT']._serialized_end=1968
 # @@protoc_insertion_point(module_scope)

@@ -35,18 +35,90 @@ class WorkerStarted(_message.Message):
     def __init__(self, worker: _Optional[str] = ..., epoch: _Optional[str] = ..., host: _Optional[str] = ..., pid: _Optional[int] = ..., placement: _Optional[str] = ..., group: _Optional[str] = ..., streams: _Optional[_Iterable[_Union[Stream, _Mapping]]] = ..., metrics_url: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Stream(_message.Message):
-    __slots__ = ("name", "data_topic", "result_topic", "result_format", "dead_letter_topic")
+    __slots__ = ("name", "data_topic", "result_topic", "result_format", "dead_letter_topic", "dark_topic", "entity", "route")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_TOPIC_FIELD_NUMBER: _ClassVar[int]
     RESULT_TOPIC_FIELD_NUMBER: _ClassVar[int]
     RESULT_FORMAT_FIELD_NUMBER: _ClassVar[int]
     DEAD_LETTER_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    DARK_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
     name: str
     data_topic: str
     result_topic: str
     result_format: str
     dead_letter_topic: str
-    def __init__(self, name: _Optional[str] = ..., data_topic: _Optional[str] = ..., result_topic: _Optional[str] = ..., result_format: _Optional[str] = ..., dead_letter_topic: _Optional[str] = ...) -> None: ...
+    dark_topic: str
+    entity: str
+    route: str
+    def __init__(self, name: _Optional[str] = ..., data_topic: _Optional[str] = ..., result_topic: _Optional[str] = ..., result_format: _Optional[str] = ..., dead_letter_topic: _Optional[str] = ..., dark_topic: _Optional[str] = ..., entity: _Optional[str] = ..., route: _Optional[str] = ...) -> None: ...
+
+class PartitionsClaimed(_message.Message):
+    __slots__ = ("worker", "epoch", "claim", "group", "partitions")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    epoch: str
+    claim: str
+    group: str
+    partitions: _containers.RepeatedCompositeFieldContainer[PartitionOffset]
+    def __init__(self, worker: _Optional[str] = ..., epoch: _Optional[str] = ..., claim: _Optional[str] = ..., group: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ...) -> None: ...
+
+class ChangeReady(_message.Message):
+    __slots__ = ("worker", "epoch", "change", "problem", "reason")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    epoch: str
+    change: int
+    problem: str
+    reason: str
+    def __init__(self, worker: _Optional[str] = ..., epoch: _Optional[str] = ..., change: _Optional[int] = ..., problem: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CutsPromised(_message.Message):
+    __slots__ = ("worker", "change", "claim", "group", "cuts")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    CUTS_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    change: int
+    claim: str
+    group: str
+    cuts: _containers.RepeatedCompositeFieldContainer[PartitionOffset]
+    def __init__(self, worker: _Optional[str] = ..., change: _Optional[int] = ..., claim: _Optional[str] = ..., group: _Optional[str] = ..., cuts: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ...) -> None: ...
+
+class RouteApplied(_message.Message):
+    __slots__ = ("worker", "change", "key", "claim", "group", "since")
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    worker: str
+    change: int
+    key: str
+    claim: str
+    group: str
+    since: _containers.RepeatedCompositeFieldContainer[PartitionOffset]
+    def __init__(self, worker: _Optional[str] = ..., change: _Optional[int] = ..., key: _Optional[str] = ..., claim: _Optional[str] = ..., group: _Optional[str] = ..., since: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("schema", "state")
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    schema: str
+    state: bytes
+    def __init__(self, schema: _Optional[str] = ..., state: _Optional[bytes] = ...) -> None: ...
 
 class ModelReport(_message.Message):
     __slots__ = ("worker", "epoch", "control_offset", "model", "model_version", "data_type", "state", "reason", "problem", "since", "at", "load_ms", "swap_ms", "signature", "sha256", "engine", "artifact_bytes")
