@@ -9,6 +9,9 @@ each part may be frequent in all.) Up to `LABELS_KEPT` different labels nothing 
 Numbers. Magnitudes from 2^-30 to 2^40 have `PARTS_OF_OCTAVE` buckets of equal width between two powers of two, so a bucket
 is at most 1/32 of its values wide, and which one it is follows from the bits of the double, with no logarithm to round.
 Negative numbers have the same buckets with a negative sign. What is smaller is bucket 0, what is larger the last one.
+
+Samples. Where one row in w of a batch was looked at, each counts w times, so that large batches keep their share among
+small ones, and batches of one kind of record theirs among others. `PredictionCounts.effective` says how much is known.
 """
 
 from __future__ import annotations
@@ -44,18 +47,28 @@ class PredictionCounts:
         other: Cell, 0 to `OTHER_CELLS` - 1 -> count of the labels that are not kept, all positive.
         numbers: Bucket, -`LAST_BUCKET` to `LAST_BUCKET` -> count, all positive.
         missing: Predictions that are NaN, and records without a label.
+        excess: Sum of w * (w - 1) over the rows that were counted w times each; 0 where all rows were looked at.
     """
 
     labels: Mapping[str, int] = field(default_factory=dict)
     other: Mapping[int, int] = field(default_factory=dict)
     numbers: Mapping[int, int] = field(default_factory=dict)
     missing: int = 0
+    excess: int = 0
 
     @property
     def total(self) -> int:
-        """How many predictions were counted."""
+        """How many predictions these stand for."""
         parts = (self.labels, self.other, self.numbers)
         return self.missing + sum(sum(counts.values()) for counts in parts)
+
+    @property
+    def effective(self) -> float:
+        """How many predictions, each counted once, would tell as much: (sum of w)^2 / sum of w^2 over the rows that were
+        looked at (L. Kish, "Survey Sampling", Wiley 1965). At most `total`.
+        """
+        total = self.total
+        return total * total / (total + self.excess) if total else 0.0
 
     @property
     def kind(self) -> Kind:
@@ -82,7 +95,7 @@ class PredictionCounts:
             if label not in wanted:
                 cell = _cell(label)
                 cells[cell] = cells.get(cell, 0) + count
-        return PredictionCounts(kept, cells, self.numbers, self.missing)
+        return PredictionCounts(kept, cells, self.numbers, self.missing, self.excess)
 
 
 NO_PREDICTIONS: Final = PredictionCounts()
@@ -91,13 +104,13 @@ NO_PREDICTIONS: Final = PredictionCounts()
 class PredictionTally:
     """Counts of predictions that grow in place. For one thread; `frozen` gives a value that any thread may read."""
 
-    __slots__ = ("labels", "missing", "numbers", "other")
+    __slots__ = ("excess", "labels", "missing", "numbers", "other")
 
     def __init__(self) -> None:
         self.labels: dict[str, int] = {}
         self.other: dict[int, int] = {}
         self.numbers: dict[int, int] = {}
-        self.missing = 0
+        self.missing = self.excess = 0
 
     def add(self, part: PredictionCounts) -> None:
         """Count others in. Some microseconds, by how many labels and buckets `part` has, at most 50 and its sample."""
@@ -109,12 +122,13 @@ class PredictionTally:
         for bucket, count in part.numbers.items():
             numbers[bucket] = numbers.get(bucket, 0) + count
         self.missing += part.missing
+        self.excess += part.excess
         if len(labels) > LABELS_KEPT:
             self._overflow()
 
     def frozen(self) -> PredictionCounts:
         """What was counted so far, as a value."""
-        return PredictionCounts(dict(self.labels), dict(self.other), dict(self.numbers), self.missing)
+        return PredictionCounts(dict(self.labels), dict(self.other), dict(self.numbers), self.missing, self.excess)
 
     def _overflow(self) -> None:
         for label in sorted(self.labels, key=_rank)[LABELS_KEPT:]:
@@ -122,31 +136,37 @@ class PredictionTally:
             self.other[cell] = self.other.get(cell, 0) + self.labels.pop(label)
 
 
-def counts_of_labels(counts: Iterable[tuple[str, int]], missing: int = 0) -> PredictionCounts:
+def counts_of_labels(counts: Iterable[tuple[str, int]], missing: int = 0, weight: int = 1) -> PredictionCounts:
     """Labels with how often each came, in any order; a label may come more than once.
 
     Args:
-        counts: Label, and how many records got it; at least 1.
-        missing: Records that got none.
+        counts: Label, and how many rows got it; at least 1.
+        missing: Rows that got none.
+        weight: How often each row counts, at least 1.
     """
     tally = PredictionTally()
+    rows = missing
     for label, count in counts:
         name = _name(label)
-        tally.labels[name] = tally.labels.get(name, 0) + count
-    tally.add(PredictionCounts(missing=missing))
+        tally.labels[name] = tally.labels.get(name, 0) + count * weight
+        rows += count
+    tally.add(PredictionCounts(missing=missing * weight, excess=rows * weight * (weight - 1)))
     return tally.frozen()
 
 
-def counts_of_numbers(values: NDArray[np.float64]) -> PredictionCounts:
+def counts_of_numbers(values: NDArray[np.float64], weight: int = 1) -> PredictionCounts:
     """Numbers in their buckets. Vectorised.
 
     Args:
         values: float64 (n,); NaN is a missing one, and infinity is beyond the last bound.
+        weight: How often each counts, at least 1.
     """
     known = values[values == values]
     found, counts = np.unique(number_buckets(known), return_counts=True)
     return PredictionCounts(
-        numbers=dict(zip(found.tolist(), counts.tolist(), strict=True)), missing=len(values) - len(known)
+        numbers=dict(zip(found.tolist(), (counts * weight).tolist(), strict=True)),
+        missing=(len(values) - len(known)) * weight,
+        excess=len(values) * weight * (weight - 1),
     )
 
 
@@ -160,8 +180,9 @@ def number_buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
     magnitudes = np.clip(np.abs(values), 2.0 ** (_LOWEST_EXPONENT - 1), 2.0**_HIGHEST_EXPONENT)
     fractions, exponents = np.frexp(magnitudes)
     parts = (fractions * (2 * PARTS_OF_OCTAVE)).astype(np.int64) - PARTS_OF_OCTAVE
-    buckets = (exponents - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + parts + 1
-    return np.where(values < 0, -np.maximum(buckets, 0), np.maximum(buckets, 0))
+    buckets = np.maximum((exponents - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + parts + 1, 0).astype(np.int64)
+    signed: NDArray[np.int64] = np.where(values < 0, -buckets, buckets)
+    return signed
 
 
 def number_range(bucket: int) -> tuple[float, float]:

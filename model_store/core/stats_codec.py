@@ -39,6 +39,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     pairs: int = 0
     disagreements: int = 0
     difference_nano: int = 0
+    excess: int = 0
 
 
 class _Sheet(msgspec.Struct, array_like=True, frozen=True):
@@ -72,6 +73,7 @@ def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping
             part.pairs.pairs,
             part.pairs.disagreements,
             part.pairs.difference_nano,
+            part.predictions.excess,
         )
         for key, part in series.items()
     ]
@@ -100,7 +102,7 @@ def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, 
             row.first_ms,
             row.last_ms,
             row.batches,
-            PredictionCounts(row.labels, row.other_labels, row.numbers, row.missing),
+            PredictionCounts(row.labels, row.other_labels, row.numbers, row.missing, row.excess),
             PairCounts(row.pairs, row.disagreements, row.difference_nano),
         )
         for row in sheet.rows

@@ -33,7 +33,11 @@ many = st.builds(
 )  # fmt: skip
 labelled = st.builds(counts_of_labels, st.lists(st.tuples(names, few), max_size=5), st.integers(0, 10)) | many
 doubles = st.floats(allow_nan=True, allow_infinity=True)
-numbered = st.builds(lambda values: counts_of_numbers(np.array(values, np.float64)), st.lists(doubles, max_size=5))
+numbered = st.builds(
+    lambda values, weight: counts_of_numbers(np.array(values, np.float64), weight),
+    st.lists(doubles, max_size=5),
+    st.integers(1, 8),
+)
 predictions = labelled | numbered | st.builds(PredictionCounts.merged, labelled, numbered)
 pairs = st.builds(
     PairCounts, st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**12) | st.integers(0, MOST_NANO)
@@ -220,6 +224,19 @@ def test_numbers_counted_apart_and_merged_are_numbers_counted_together(values: l
 
     assert apart == counts_of_numbers(np.array(values))
     assert (apart.total, apart.missing) == (len(values), sum(map(math.isnan, values)))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 8)), min_size=1, max_size=6))
+def test_weighted_rows_tell_at_most_as_much_as_the_rows_that_were_looked_at(batches: list[tuple[int, int]]) -> None:
+    merged = NO_PREDICTIONS
+    for rows, weight in batches:
+        merged = merged.merged(counts_of_labels([("a", rows)], 1, weight))
+
+    weights = [weight for rows, weight in batches for _ in range(rows + 1)]
+    assert merged.total == sum(weights)
+    assert merged.effective == pytest.approx(sum(weights) ** 2 / sum(weight**2 for weight in weights))
+    assert merged.effective <= len(weights) * (1 + 1e-12)
 
 
 @settings(deadline=None)
