@@ -1,0 +1,106 @@
+"""From a version's place on the control log to a loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+
+from model_store.cache import ArtifactCache
+from model_store.core.control_records import Announced
+from model_store.core.descriptor import Descriptor
+from model_store.core.errors import ArtifactError, FetchFailedError, StoreFailedError
+from model_store.core.jobs import VersionAt
+from model_store.core.wire import decode_record
+from model_store.fetch import Fetched, fetch_verified
+from model_store.policy import FetchPolicy
+from serving.core.errors import EngineUnavailableError, ModelRefusedError
+from serving.feed.log_record import read_record
+from serving.loader import Loaded, Loader
+from serving.replay.errors import JobFailedError, JobRefusedError
+from serving.scorers.base import LoadLimits
+from serving.scorers.registry import EngineRegistry
+from serving.settings import Settings
+from serving.streams import OpenedStream
+
+_PASSING = (FetchFailedError, StoreFailedError, EngineUnavailableError)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that is ready to score the records of the job's stream.
+
+    Attributes:
+        at: Its name, number and place.
+        descriptor: What was announced.
+        loaded: The model; it is bound to the stream.
+    """
+
+    at: VersionAt
+    descriptor: Descriptor
+    loaded: Loaded
+
+
+class Versions:
+    """Loads the versions of one job, with engines of its own."""
+
+    def __init__(self, settings: Settings, stream: OpenedStream) -> None:
+        """Nothing is connected to."""
+        self._settings, self._stream = settings, stream
+        self._engines = EngineRegistry()
+        self._cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
+        self._policy = FetchPolicy(
+            settings.artifacts.file_roots, settings.artifacts.http_hosts, settings.limits.artifact_bytes
+        )
+        limits = LoadLimits(**settings.limits.model_dump())
+        self._loader = Loader(self._fetch, self._engines.engine_for, [stream.fields], limits)
+        self._open: list[Callable[[], None]] = []
+
+    def load(self, at: VersionAt) -> LoadedVersion:
+        """Find the descriptor, fetch, load, check and warm up. Blocks.
+
+        Raises:
+            JobRefusedError: There is no such version there, or it cannot score this stream's records.
+            JobFailedError: It cannot be had now.
+        """
+        descriptor = self._announced(at.control_offset).descriptor
+        if descriptor.name != at.model:
+            raise JobRefusedError(
+                f"the record at {at.control_offset} of the control log announces model {descriptor.name!r}, not {at.model!r}"
+            )
+        try:
+            loaded = self._loader.load(descriptor, at.control_offset)
+        except _PASSING as error:
+            raise JobFailedError(f"{at} cannot be loaded now: {error}") from error
+        except (ArtifactError, ModelRefusedError) as error:
+            raise JobRefusedError(
+                f"{at} cannot score the records of stream {self._stream.settings.name}: {error}"
+            ) from error
+        self._open.append(loaded.scorer.close)
+        return LoadedVersion(at, descriptor, loaded)
+
+    def close(self) -> None:
+        """Close all models, then the engines."""
+        while self._open:
+            self._open.pop()()
+        self._engines.close()
+
+    def _announced(self, control_offset: int) -> Announced:
+        kafka, topic = self._settings.kafka, self._settings.control_topic
+        where = f"the record at {control_offset} of the control log {topic.name!r}"
+        try:
+            record = read_record(kafka.bootstrap, topic.name, control_offset, kafka.properties)
+        except KafkaException as error:
+            raise JobFailedError(f"{where} cannot be read: {error.args[0].str()}") from error
+        if record is None:
+            raise JobRefusedError(f"{where} is not there")
+        found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
+        if not isinstance(found, Announced):
+            raise JobRefusedError(f"{where} announces no version: it is a {type(found).__name__}")
+        return found
+
+    def _fetch(self, descriptor: Descriptor, control_offset: int) -> Fetched:
+        return fetch_verified(
+            descriptor, self._policy, self._cache, inline=lambda: self._announced(control_offset).payload
+        )
