@@ -21,7 +21,8 @@ from control_api.adapters.kafka_log import ControlLogFollower, ControlLogReader,
 from control_api.adapters.kafka_topics import KafkaTopics
 from control_api.adapters.redis_replays import NoReplays, RedisReplays
 from control_api.adapters.statistics import NoStatistics, StatisticsReader
-from control_api.core.happenings import Happenings, happening_of
+from control_api.core.happenings import Happenings
+from control_api.core.log_events import events_of
 from control_api.errors import INVALID, PROBLEM_JSON, install_error_handlers
 from control_api.parts import Parts
 from control_api.ports import LogRecord
@@ -142,8 +143,9 @@ def _folding(settings: Settings, happenings: Happenings) -> Callable[[Catalogue,
         control_record = decode_record(record.headers, record.key, record.value, dialect)
         entry = LogEntry(record.offset, record.timestamp_ms, control_record)
         after = fold(catalogue, entry)
-        kind, data = happening_of(entry, after)
-        happenings.note(entry.offset, kind, data)
+        events = events_of(entry, catalogue, after)
+        for number, (kind, data) in enumerate(events, 1):
+            happenings.note(entry.offset if number == len(events) else None, kind, data)
         return after
 
     return step

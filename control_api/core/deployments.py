@@ -7,7 +7,8 @@ from control_api.core.snapshot import Snapshot
 from control_api.schemas.deployments import Deployment, Placed, Serving
 from control_api.schemas.shape import rfc3339
 from model_store.core.control_records import ModelState
-from model_store.core.versions import ModelVersion, Route
+from model_store.core.routes import Route
+from model_store.core.versions import ModelVersion
 
 _TROUBLE = (ModelState.REFUSED, ModelState.RETRYING)
 
@@ -15,16 +16,17 @@ _TROUBLE = (ModelState.REFUSED, ModelState.RETRYING)
 def deployment(snapshot: Snapshot, route: Route) -> Deployment:
     """One route: what serves it, what did before, and where."""
     serving = serving_version(snapshot, route)
+    newest = route.history[0] if route.history else None
     before = [v for v in route.history if serving is not None and v.control_offset < serving.control_offset]
     return Deployment(
-        key=route.data_type,
+        key=route.key,
         serving=_placed(snapshot, serving) if serving is not None else None,
-        newest=_placed(snapshot, route.current),
+        newest=_placed(snapshot, newest) if newest is not None else None,
         stack=[_placed(snapshot, version) for version in before],
         workers=_workers(snapshot, route),
         errors=[
             outcome_of(snapshot, worker.worker, reported)
-            for worker, reported in reports_on(snapshot, route.current)
+            for worker, reported in (reports_on(snapshot, newest) if newest is not None else ())
             if reported.report.state in _TROUBLE
         ],
     )
@@ -41,7 +43,7 @@ def _workers(snapshot: Snapshot, route: Route) -> list[Serving]:
             outcome=outcome_of(snapshot, worker.worker, reported),
         )
         for worker in workers_of(snapshot)
-        if (reported := worker.loaded.get(route.data_type)) is not None
+        if (reported := worker.loaded.get(route.key)) is not None
     ]
 
 

@@ -1,4 +1,4 @@
-"""What happens on the control log, as small events for people and programs that follow it."""
+"""The newest events of this process, kept for those who follow; what a record is as events is in `log_events`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
-
-from control_api.schemas.shape import rfc3339
-from model_store.core.catalogue import Catalogue, LogEntry
-from model_store.core.control_records import (
-    Announced,
-    Invalid,
-    ModelReport,
-    Unknown,
-    WorkerStarted,
-)
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +15,9 @@ class Happening:
 
     Attributes:
         number: Counts the events of this process, from 0.
-        control_offset: Of the record that it is about; `None` for a worker that went, which is in no log.
-        kind: `published`, `invalid`, `live`, `refused`, `retired`, `retrying`, `elsewhere`, `worker-started`,
-            `worker-gone` or `unknown`.
+        control_offset: Of the record that it ends: whoever has seen it goes on after that record. `None` for all but the last
+            event of a record, and for a worker that went, which is in no log.
+        kind: See `log_events.KINDS`.
         data: What is said about it.
     """
 
@@ -35,42 +25,6 @@ class Happening:
     control_offset: int | None
     kind: str
     data: dict[str, Any]
-
-
-def happening_of(entry: LogEntry, after: Catalogue) -> tuple[str, dict[str, Any]]:
-    """Kind and data of the event that a record is, given the catalogue that it led to."""
-    place = {"control_offset": entry.offset, "at": rfc3339(max(0, entry.timestamp_ms))}
-    record = entry.record
-    match record:
-        case Announced(descriptor=d):
-            version = after.version_at(entry.offset)
-            return "published", place | {
-                "model": d.name,
-                "version": str(version.version) if version is not None else None,
-                "data_type": d.data_type,
-                "type": d.model_type,
-                "is_retry": after.announcement_of(entry.offset) != entry.offset,
-            }
-        case Invalid(reason=reason, name=name, data_type=data_type):
-            return "invalid", place | {"model": name, "data_type": data_type, "reason": reason}
-        case WorkerStarted() as started:
-            return "worker-started", place | {"worker": started.worker, "epoch": started.epoch, "host": started.host}
-        case ModelReport() as report:
-            return report.state.value, place | {
-                "worker": report.worker,
-                "model": report.model,
-                "version": str(report.model_version),
-                "data_type": report.data_type,
-                "descriptor_offset": report.control_offset,
-                "reason": report.reason,
-                "problem": report.problem,
-                "load_ms": report.load_ms,
-                "swap_ms": report.swap_ms,
-            }
-        case Unknown(record_type=record_type):
-            return "unknown", place | {"record_type": record_type}
-        case _:
-            assert_never(record)
 
 
 class Happenings:

@@ -22,16 +22,16 @@ def registered_model(snapshot: Snapshot, model: versions.RegisteredModel) -> Reg
     ]
     return RegisteredModel(
         name=model.name,
-        description=newest.descriptor.description,
-        use_case=newest.descriptor.use_case,
-        type=newest.descriptor.model_type,
+        description=newest.descriptor.description if newest is not None else "",
+        use_case=newest.descriptor.use_case if newest is not None else "",
+        type=newest.descriptor.model_type if newest is not None else "",
         data_types=data_types,
         serving=serving,
         version_count=len(model.versions),
-        latest_version=str(model.latest),
-        latest_status=status_of(snapshot, newest)[0],
+        latest_version=str(model.latest) if newest is not None else None,
+        latest_status=status_of(snapshot, newest)[0] if newest is not None else None,
         creation_timestamp=max(0, model.created_at_ms),
-        last_updated_timestamp=max(0, newest.published_at_ms),
+        last_updated_timestamp=max(0, model.updated_at_ms),
     )
 
 

@@ -9,8 +9,9 @@ from control_api.core.snapshot import Snapshot
 from control_api.schemas.models import ModelSignature, Outcome, OutcomeState, Position, Slot, Status, Tensor
 from control_api.schemas.shape import rfc3339
 from model_store.core.control_records import ModelState
+from model_store.core.routes import Route
 from model_store.core.signature import Signature, TensorSpec
-from model_store.core.versions import ModelVersion, Route
+from model_store.core.versions import ModelVersion
 from model_store.core.workers import Reported, Worker
 
 _STATES: Final[Mapping[ModelState, OutcomeState]] = {
@@ -52,11 +53,20 @@ def status_of(snapshot: Snapshot, version: ModelVersion) -> tuple[Status, str]:
 
 
 def serving_version(snapshot: Snapshot, route: Route) -> ModelVersion | None:
-    """The newest version that a live worker scores the data type with; where none does, the newest not refused."""
+    """The version that most of a route's records are meant to be scored with: its primary.
+
+    After an exact change that is the plan's. After an immediate one, workers change when they are ready: the newest version
+    that a live worker scores with; where none does, the newest not refused.
+    """
+    entry = route.current
+    if entry is None or entry.plan is None:
+        return None
+    if entry.is_exact:
+        return snapshot.catalogue.version(entry.plan.primary.target)
     loaded = {
         reported.report.control_offset
         for worker in workers_of(snapshot)
-        if worker.worker in snapshot.membership.live and (reported := worker.loaded.get(route.data_type)) is not None
+        if worker.worker in snapshot.membership.live and (reported := worker.loaded.get(route.key)) is not None
     }
     live = next((version for version in route.history if version.control_offset in loaded), None)
     if live is not None:

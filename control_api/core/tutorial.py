@@ -27,8 +27,8 @@ LONG_MIN: Final = -(2**63)
 
 def state(snapshot: Snapshot, data_type: str, parts: Sequence[WorkerStatistics]) -> TutorialState:
     """How the version that serves a data type does."""
-    route = snapshot.catalogue.routes.get(data_type)
-    version = serving_version(snapshot, route) if route is not None else None
+    served = (serving_version(snapshot, route) for route in snapshot.catalogue.routes_for(data_type))
+    version = next((version for version in served if version is not None), None)
     if version is None:
         return TutorialState(
             name="", description="", modelType=BUILT_IN_TYPES.index(PMML), since=0, usage=0, duration=0.0, min=LONG_MAX,

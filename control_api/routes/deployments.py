@@ -35,7 +35,7 @@ async def list_deployments(
         if model is None or ((v := serving_version(snapshot, route)) is not None and v.model == model)
     ]
     filters = {"path": request.url.path, "model": model}
-    shown, token = page(found, lambda route: (route.data_type,), max_results, page_token, filters)
+    shown, token = page(found, lambda route: (route.key,), max_results, page_token, filters)
     body = Deployments(deployments=[deployment(snapshot, route) for route in shown], next_page_token=token)
     return answer(request, snapshot, body)
 

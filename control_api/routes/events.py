@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from control_api.core.log_events import KINDS
 from control_api.errors import BAD_REQUEST, BUSY, INVALID, NOT_CAUGHT_UP, ApiError
 from control_api.parts import Parts
 from control_api.reading import PartsHere, SnapshotNow
@@ -25,9 +26,8 @@ _WAIT_SECONDS = 0.5
     responses={
         200: {
             "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
-            "description": "Events `published`, `invalid`, `live`, `refused`, `retired`, `retrying`, `elsewhere`, "
-            "`worker-started`, `worker-gone`, `unknown`, and `gap` where older ones are no longer kept. "
-            "The id is a control-log offset.",
+            "description": f"Events {', '.join(f'`{kind}`' for kind in KINDS)}, and `gap` where older ones are no longer "
+            "kept. The id is a control-log offset; only the last of several events of one record has it.",
         },
         **answers(BAD_REQUEST, INVALID, NOT_CAUGHT_UP, BUSY),
     },

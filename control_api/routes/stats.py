@@ -85,7 +85,7 @@ async def read_model_statistics(
 @router.get("/api/v1/stats/keys/{key:path}", responses=_ONE)
 async def read_key_statistics(parts: PartsHere, snapshot: SnapshotNow, key: DataType, window: WindowHere) -> Statistics:
     """All that served a data type."""
-    if key not in snapshot.catalogue.routes:
+    if not snapshot.catalogue.routes_for(key):
         raise ApiError(NOT_FOUND, f"no model was published for the data type {key!r}")
     return await _statistics(parts, snapshot, window, lambda series: series.data_type == key)
 
@@ -115,7 +115,7 @@ async def read_worker_statistics(
 @router.get("/processors", tags=["tutorial"], responses=answers(NOT_CAUGHT_UP, INVALID))
 async def processors(snapshot: SnapshotNow) -> Processors:
     """The data types that have a model, in the shape of the Lightbend tutorial."""
-    return Processors(models=sorted(snapshot.catalogue.routes))
+    return Processors(models=sorted(key for key, route in snapshot.catalogue.routes.items() if route.plan is not None))
 
 
 @router.get("/state/{data_type:path}", tags=["tutorial"], responses=_ALL)

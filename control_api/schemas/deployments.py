@@ -37,7 +37,7 @@ class Deployment(Shape):
 
     key: str = Field(description="Data type.", examples=["wine"])
     serving: Placed | None = Field(description="The newest version that was not refused.")
-    newest: Placed = Field(description="The newest version, whatever became of it.")
+    newest: Placed | None = Field(description="The newest primary, whatever became of it; null before the first.")
     stack: list[Placed] = Field(
         description="The versions before `serving`, newest first: what a refusal falls back to."
     )

@@ -113,8 +113,8 @@ class RegisteredModel(Shape):
     data_types: list[str] = Field(description="Data types that any of its versions was published for.")
     serving: list[str] = Field(description="Data types that it serves now.")
     version_count: int
-    latest_version: VersionText
-    latest_status: Status
+    latest_version: VersionText | None = Field(description="Null before the first.")
+    latest_status: Status | None
     creation_timestamp: EpochMs
     last_updated_timestamp: EpochMs
 
