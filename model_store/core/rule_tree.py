@@ -2,7 +2,7 @@
 
 The library parses, checks and evaluates, but shows its tree only as a protobuf message: `cel.expr.Expr` of `syntax.proto` in
 the CEL specification, from where the field numbers here are. The tree keeps apart what can be translated to columns
-(literals, fields, calls); everything else is an `Opaque` part that only the library evaluates. Every node keeps its
+(literals, fields, calls, lists); everything else is an `Opaque` part that only the library evaluates. Every node keeps its
 serialised form, so that the library can be given any part of a rule.
 """
 
@@ -52,14 +52,23 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Items:
+    """A list that is written out."""
+
+    items: tuple[Node, ...]
+    fields: frozenset[str]
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
-    """Anything else: lists, maps, messages, other constants, comprehensions and the names that they bind."""
+    """Anything else: maps, messages, other constants, comprehensions and the names that they bind."""
 
     fields: frozenset[str]
     encoded: bytes
 
 
-Node = Literal | Field | Call | Opaque
+Node = Literal | Field | Call | Items | Opaque
 
 
 def read_tree(encoded: bytes, prefix: str = "", bound: frozenset[str] = frozenset()) -> Node:
@@ -86,8 +95,9 @@ def read_tree(encoded: bytes, prefix: str = "", bound: frozenset[str] = frozense
         return Opaque(read(Message(select).blob(1)).fields, encoded)
     if call := parts.blob(_CALL):
         return _call(Message(call), [read(part) for part in _operands(Message(call))], encoded)
-    if items := parts.blob(_LIST):
-        return Opaque(_fields(map(read, Message(items).blobs(1))), encoded)
+    if listed := parts.blob(_LIST):
+        items = [read(part) for part in Message(listed).blobs(1)]
+        return Items(tuple(items), _fields(items), encoded)
     if entries := parts.blob(_STRUCT):
         both = [Message(entry) for entry in Message(entries).blobs(2)]
         return Opaque(_fields(read(part) for entry in both for part in (*entry.blobs(3), *entry.blobs(4))), encoded)

@@ -208,7 +208,7 @@ def test_nobody_with_a_value_is_more_confident_than_the_chosen(given_answers: An
 @settings(max_examples=40)
 @given(answers(of_one_form=True), st.randoms(use_true_random=False))
 def test_the_order_of_the_arms_breaks_ties_and_does_nothing_else(
-    decider: Decider, given_answers: Answers, random
+    decider: Decider, given_answers: Answers, random: Random
 ) -> None:
     order = list(range(len(given_answers.candidates)))
     random.shuffle(order)

@@ -43,7 +43,9 @@ values = terms | st.sampled_from(TEXTS) | text_literals | st.sampled_from(["null
 comparisons = st.builds("{} {} {}".format, values, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), values)
 calls = st.sampled_from(
     [
-        't.startsWith("x")', 'u.matches("^.y?$")', 't in ["x", "y"]', "n in [1, 2.0]", "size(t) > 1",
+        't.startsWith("x")', 'u.endsWith("y")', 't.contains("x")', '"x" == t', 'u in ["x", 1, true]', 't in [u]', "3 != u",
+        'u in [null, "y"]',
+        'u.matches("^.y?$")', 't in ["x", "y"]', "n in [1, 2.0]", "size(t) > 1",
         "[1, 2].exists(i, i > n)",
         "t == u", "n", "t", "true", "false", "1 / 0 > 1", "(n > 1 ? t : u) == 'x'",
         "[t, u].all(text, text != null && text < 'y')",
