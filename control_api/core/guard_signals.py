@@ -1,9 +1,9 @@
 """What statistics say of one signal of a rollout: is the candidate clearly above its limit?
 
 *Clearly* means that chance would say so less than once in a thousand times. A share is judged by the lower end of Wilson's
-score interval (E. B. Wilson, JASA 22, 1927), and the share of a baseline by the upper end; a percentile by whether clearly
-more than one in a hundred records are slower than the limit, counting batches rather than records, since the records of
-a batch share one measurement; an index of drift by what two samples of the same distribution would have.
+score interval (E. B. Wilson, JASA 22, 1927), and the share of a baseline by the upper end; a percentile by whether not only
+the records' is above the limit, but clearly more than one in a hundred batches are, since the records of a batch share one
+measurement; an index of drift by what two samples of the same distribution would have.
 """
 
 from __future__ import annotations
@@ -129,18 +129,17 @@ def _p99(guard: Guard, sides: Sides) -> Look:
     if value is None:
         return Look("no_signal", f"p99_ms: no scoring times of {sides.candidate_name} are known")
     limit = guard.limit if base is None else base * (1 + guard.limit) + guard.tolerance
-    total = candidate.score.total
+    total, batches = candidate.score.total, candidate.batches.total
     # One bucket further, so that none is counted that the limit lies in.
-    slower = (total - candidate.score.count_up_to_seconds(limit * 1e-3 * GROWTH)) / total
-    trials = min(candidate.batches, total)
-    lower, _ = wilson_bounds(slower * trials, trials)
+    slower = batches - candidate.batches.count_up_to_seconds(limit * 1e-3 * GROWTH)
+    lower, _ = wilson_bounds(slower, batches)
     why = (
-        f"p99_ms: {sides.candidate_name} takes {value:.4g} ms a record at the 99th percentile, and {slower:.2%} of"
-        f" {total} records in {candidate.batches} batches take longer than the limit of {limit:.4g} ms"
+        f"p99_ms: {sides.candidate_name} takes {value:.4g} ms a record at the 99th percentile of {total}, and {slower} of"
+        f" {batches} batches took longer than the limit of {limit:.4g} ms a record"
         f"{_made_of(guard, sides, base, '.4g')}"
     )
     status: Status = "breached" if value > limit and lower > 0.01 else "ok"
-    details = {"share_above": slower, "share_above_lower_bound": lower, "batches": candidate.batches}
+    details = {"batches": batches, "slower_batches": slower, "slower_share_lower_bound": lower}
     return Look(status, why, value, base, limit, total, compared, details)
 
 
@@ -216,8 +215,8 @@ def _missing_batches(guard: Guard, sides: Sides) -> str:
         (sides.candidate_name, sides.candidate, True),
         (sides.baseline_name, sides.baseline, guard.relative),
     ):
-        if is_looked_at and part.batches < MINIMUM_BATCHES_FOR_P99:
-            return f"p99_ms: {name} has {part.batches} of the {MINIMUM_BATCHES_FOR_P99} batches that it takes to tell"
+        if is_looked_at and part.batches.total < MINIMUM_BATCHES_FOR_P99:
+            return f"p99_ms: {name} has {part.batches.total} of the {MINIMUM_BATCHES_FOR_P99} batches that it takes to tell"
     return ""
 
 

@@ -206,7 +206,7 @@ def _side(name: str, part: Statistics) -> dict[str, Any]:
         "name": name,
         "records": part.count,
         "errors": part.errors,
-        "batches": part.batches,
+        "batches": part.batches.total,
         "first_ms": part.first_ms,
         "last_ms": part.last_ms,
         "p99_ms": p99_ms(part),

@@ -41,8 +41,8 @@ class Statistics:
         latency: From a record's Kafka timestamp to its score, of the records that had a timestamp.
         first_ms: When the first batch was scored, milliseconds since 1970 UTC; `None` where there was none.
         last_ms: When the last batch was scored, milliseconds since 1970 UTC; `None` where there was none.
-        batches: Batches that were given to the model. The records of a batch share its scoring time, so this is how many
-            times were measured.
+        batches: Scoring times of a record as in `score`, but once a batch: the records of a batch share one measurement,
+            so this is how often what was measured.
         predictions: What the predictions look like, of a sample of each batch.
         pairs: How they compare with those of the model that these records' results came from, where both were asked.
     """
@@ -56,7 +56,7 @@ class Statistics:
     latency: Histogram = field(default_factory=Histogram)
     first_ms: int | None = None
     last_ms: int | None = None
-    batches: int = 0
+    batches: Histogram = field(default_factory=Histogram)
     predictions: PredictionCounts = NO_PREDICTIONS
     pairs: PairCounts = NO_PAIRS
 
@@ -72,7 +72,7 @@ class Statistics:
             self.latency.merged(other.latency),
             _least(self.first_ms, other.first_ms),
             _most(self.last_ms, other.last_ms),
-            self.batches + other.batches,
+            self.batches.merged(other.batches),
             self.predictions.merged(other.predictions),
             self.pairs.merged(other.pairs),
         )
@@ -170,13 +170,14 @@ class Tally:
     )
 
     def __init__(self) -> None:
-        self.count = self.errors = self.duration_ns = self.batches = 0
+        self.count = self.errors = self.duration_ns = 0
         self.min_ns: int | None = None
         self.max_ns: int | None = None
         self.first_ms: int | None = None
         self.last_ms: int | None = None
         self.score: dict[int, int] = {}
         self.latency: dict[int, int] = {}
+        self.batches: dict[int, int] = {}
         self.predictions: PredictionTally | None = None
         self.pairs = NO_PAIRS
 
@@ -190,7 +191,7 @@ class Tally:
         self.first_ms, self.last_ms = _least(self.first_ms, batch.at_ms), _most(self.last_ms, batch.at_ms)
         self.score[batch.score_bucket] = self.score.get(batch.score_bucket, 0) + batch.count
         _add(self.latency, batch.latency)
-        self.batches += 1
+        self.batches[batch.score_bucket] = self.batches.get(batch.score_bucket, 0) + 1
         self._compare(batch.predictions, batch.pairs)
 
     def add(self, part: Statistics) -> None:
@@ -202,7 +203,7 @@ class Tally:
         self.first_ms, self.last_ms = _least(self.first_ms, part.first_ms), _most(self.last_ms, part.last_ms)
         _add(self.score, part.score.counts)
         _add(self.latency, part.latency.counts)
-        self.batches += part.batches
+        _add(self.batches, part.batches.counts)
         self._compare(part.predictions, part.pairs)
 
     def frozen(self) -> Statistics:
@@ -217,7 +218,7 @@ class Tally:
             Histogram(dict(self.latency)),
             self.first_ms,
             self.last_ms,
-            self.batches,
+            Histogram(dict(self.batches)),
             NO_PREDICTIONS if self.predictions is None else self.predictions.frozen(),
             self.pairs,
         )

@@ -31,7 +31,7 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     first_ms: int | None
     last_ms: int | None
     # What is below is missing in rows of earlier versions.
-    batches: int = 0
+    batches: dict[int, int] = {}
     labels: dict[str, int] = {}
     other_labels: dict[int, int] = {}
     numbers: dict[int, int] = {}
@@ -65,7 +65,7 @@ def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping
             dict(part.latency.counts),
             part.first_ms,
             part.last_ms,
-            part.batches,
+            dict(part.batches.counts),
             dict(part.predictions.labels),
             dict(part.predictions.other),
             dict(part.predictions.numbers),
@@ -101,7 +101,7 @@ def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, 
             Histogram(row.latency),
             row.first_ms,
             row.last_ms,
-            row.batches,
+            Histogram(row.batches),
             PredictionCounts(row.labels, row.other_labels, row.numbers, row.missing, row.excess),
             PairCounts(row.pairs, row.disagreements, row.difference_nano),
         )

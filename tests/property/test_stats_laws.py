@@ -44,7 +44,7 @@ pairs = st.builds(
 )
 statistics = st.builds(
     Statistics, st.integers(0, 10**12), st.integers(0, 10**6), st.integers(0, 10**18), maybe, maybe,
-    st.builds(Histogram, counts), st.builds(Histogram, counts), maybe, maybe, st.integers(0, 10**9), predictions, pairs,
+    st.builds(Histogram, counts), st.builds(Histogram, counts), maybe, maybe, st.builds(Histogram, counts), predictions, pairs,
 )  # fmt: skip
 keys = st.builds(Series, st.sampled_from(["a", "b"]), st.integers(1, 3), st.sampled_from(["x", "y"]))
 sheets = st.dictionaries(keys, statistics, max_size=4)
@@ -261,7 +261,11 @@ def test_what_an_earlier_version_wrote_is_still_read(sheet: dict[Series, Statist
     for key, part in sheet.items():
         assert read[key].merged(NOTHING) == read[key]
         assert (read[key].count, read[key].score, read[key].last_ms) == (part.count, part.score, part.last_ms)
-        assert (read[key].batches, read[key].predictions, read[key].pairs) == (0, NO_PREDICTIONS, PairCounts())
+        assert (read[key].batches, read[key].predictions, read[key].pairs) == (
+            Histogram(),
+            NO_PREDICTIONS,
+            PairCounts(),
+        )
 
 
 def tallied(some: list[Batch]) -> Statistics:
