@@ -71,6 +71,31 @@ NOT_INLINE = Problem(
     "The artifact is not kept here",
     "The version was announced by location: its bytes are where `detail` says.",
 )
+CONFLICT = Problem(
+    "conflict",
+    409,
+    "It may not be done now",
+    "Something else is under way, or something still points to what would go; `detail` names it.",
+)
+POLICY_NOT_MET = Problem(
+    "policy-not-met",
+    409,
+    "The version is not allowed to serve yet",
+    "The model's policy asks for approvals or a back-test; `detail` says what is missing. Dark, it may run already.",
+)
+STALE = Problem(
+    "stale",
+    412,
+    "It has changed meanwhile",
+    "The revision in `If-Match` is not the current one: somebody else was first. `current` is how it is now; decide again, "
+    "and send its `revision`.",
+)
+PRECONDITION_REQUIRED = Problem(
+    "precondition-required",
+    428,
+    "Say which revision this was decided on",
+    "Send `If-Match` with the `ETag` or the `revision` of a read, or `If-None-Match: *` to make a new one.",
+)
 TOO_LARGE = Problem(
     "model-too-large",
     413,
@@ -82,6 +107,9 @@ UNSUPPORTED_MEDIA = Problem(
 )
 INVALID = Problem(
     "invalid-request", 422, "The request is not valid", "`errors` points to each wrong member or parameter."
+)
+PLAN_INVALID = Problem(
+    "plan-invalid", 422, "The plan makes no sense", "`detail` names the part of the plan and what was expected of it."
 )
 CONTRADICTION = Problem(
     "content-contradicts-type",
@@ -126,8 +154,8 @@ PROBLEMS: Mapping[str, Problem] = {
     problem.slug: problem
     for problem in (
         BAD_REQUEST, PAGE_TOKEN, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, METHOD, NOT_ACCEPTABLE, IN_FLIGHT, NOT_INLINE,
-        TOO_LARGE, UNSUPPORTED_MEDIA, INVALID, CONTRADICTION, KEY_REUSED, INTERNAL, NOT_CAUGHT_UP, KAFKA_DOWN,
-        STATISTICS_DOWN, BUSY, OTHER,
+        CONFLICT, POLICY_NOT_MET, STALE, TOO_LARGE, UNSUPPORTED_MEDIA, INVALID, PLAN_INVALID, CONTRADICTION, KEY_REUSED,
+        PRECONDITION_REQUIRED, INTERNAL, NOT_CAUGHT_UP, KAFKA_DOWN, STATISTICS_DOWN, BUSY, OTHER,
     )
 }  # fmt: skip
 
@@ -135,6 +163,11 @@ _BY_STATUS: Mapping[int, Problem] = {
     400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN, 404: NOT_FOUND, 405: METHOD, 406: NOT_ACCEPTABLE,
     413: TOO_LARGE, 415: UNSUPPORTED_MEDIA, 422: INVALID, 500: INTERNAL,
 }  # fmt: skip
+
+REFUSALS: Mapping[str, Problem] = {
+    "stale": STALE, "conflict": CONFLICT, "policy": POLICY_NOT_MET, "invalid": INVALID, "not-found": NOT_FOUND,
+}  # fmt: skip
+"""What the fold says of a command (`commands.Problem`) -> what a client is told; a plan that is invalid is `PLAN_INVALID`."""
 
 
 @dataclass(eq=False)

@@ -77,14 +77,27 @@ async def snapshot(parts: PartsHere, min_control_offset: MinControlOffset = None
 SnapshotNow = Annotated[Snapshot, Depends(snapshot)]
 
 
-def answer(request: Request, snapshot: Snapshot, body: BaseModel) -> Response:
-    """A 200 with its ETag, or a 304 if the client has this answer already."""
+def answer(request: Request, snapshot: Snapshot, body: BaseModel, revision: int | None = None) -> Response:
+    """A 200 with its ETag, or a 304 if the client has this answer already.
+
+    Args:
+        request: The read.
+        snapshot: What the answer is made from.
+        body: The answer.
+        revision: Of what is answered, if it can be changed: a write may then send the ETag back as `If-Match`.
+    """
     content = body.model_dump_json().encode()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+    etag = etag_of(content, revision)
     headers = {"ETag": etag, CONTROL_OFFSET: str(snapshot.applied_offset), "Cache-Control": "no-cache"}
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     return Response(content, 200, headers, media_type=JSONResponse.media_type)
+
+
+def etag_of(content: bytes, revision: int | None = None) -> str:
+    """The strong ETag of an answer: a digest of its bytes, after the revision if there is one."""
+    digest = hashlib.sha256(content).hexdigest()[:24]
+    return f'"{digest}"' if revision is None or revision < 0 else f'"{revision}-{digest}"'
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

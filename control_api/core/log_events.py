@@ -53,8 +53,8 @@ _ASKED: Final[Mapping[type[commands.CommandBody], str]] = {
 KINDS: Final = (
     "published", "invalid", "refused", "repeated", *_ASKED.values(),
     "change-committed", "change-aborted", "rollout-moved", "rollout-ended", "partitions-claimed", "change-ready",
-    "change-refused", "cuts-promised", "route-applied", "live", "retired", "retrying", "elsewhere", "worker-started", "worker-gone",
-    "snapshot", "unknown",
+    "change-refused", "cuts-promised", "route-applied", "live", "retired", "retrying", "elsewhere", "worker-started",
+    "worker-gone", "snapshot", "unknown",
 )  # fmt: skip
 """All kinds of events."""
 
