@@ -40,10 +40,12 @@ class Membership:
     Attributes:
         members: By worker id.
         is_current: The brokers were asked within the last seconds; otherwise this is the last that was heard of.
+        stable: Groups that are at rest: what each member holds is settled.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
     is_current: bool = False
+    stable: frozenset[str] = frozenset()
 
     @property
     def live(self) -> frozenset[str]:
@@ -54,8 +56,14 @@ class Membership:
 class Groups(Protocol):
     """Reads consumer groups."""
 
-    async def membership(self, groups: Sequence[str]) -> Membership:
-        """Members of all `groups`, at most about a second old; never raises for an outage."""
+    async def membership(self, groups: Sequence[str], *, fresh: bool = False) -> Membership:
+        """Members of all `groups`, at most about a second old, with `fresh` asked for now; never raises for an outage."""
+        ...
+
+    async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """Topic -> number of partitions, 0 where there is no such topic, at most a few seconds old; a topic that was not
+        asked about before is asked for now. Empty during an outage, for which it never raises.
+        """
         ...
 
     async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:

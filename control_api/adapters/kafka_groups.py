@@ -1,7 +1,8 @@
 """Consumer groups as the brokers know them: who is a member (that is, which workers live), and how far behind it is.
 
 Answers are kept for about a second and asked for once at a time, so that any number of requests costs the brokers one
-call a second. During an outage the last answer stands, marked as not current.
+call a second, but for the few that need to know how it is now. During an outage the last answer stands, marked as not
+current, and the log is told once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import anyio.to_thread
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from control_api.ports import Member, Membership, Position
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 FRESH_SECONDS = 1.0
 _TIMEOUT_SECONDS = 3.0
+_COUNTED_SECONDS = 2.0
 
 
 class KafkaGroups:
@@ -33,23 +35,42 @@ class KafkaGroups:
         self._asked: tuple[str, ...] = ()
         self._answer = Membership()
         self._answered_at = float("-inf")
+        self._one_counting = asyncio.Lock()
+        self._counts: dict[str, int] = {}
+        self._counted_at = float("-inf")
 
-    async def membership(self, groups: Sequence[str]) -> Membership:
+    async def membership(self, groups: Sequence[str], *, fresh: bool = False) -> Membership:
         """See `Groups.membership`."""
         wanted = tuple(sorted(set(groups)))
         if not wanted:
             return Membership(is_current=True)
+        not_before = time.monotonic() - (0.0 if fresh else FRESH_SECONDS)
         async with self._one_at_a_time:
-            if wanted == self._asked and time.monotonic() - self._answered_at < FRESH_SECONDS:
+            if wanted == self._asked and self._answered_at > not_before:
                 return self._answer
+            asked_at = time.monotonic()
             try:
-                members = await anyio.to_thread.run_sync(self._describe, wanted)
-                self._answer = Membership(members, is_current=True)
+                members, stable = await anyio.to_thread.run_sync(self._describe, wanted)
+                self._answer = Membership(members, True, stable)
             except KafkaException as error:
-                log.warning("groups.unreachable", groups=wanted, reason=str(error))
-                self._answer = Membership(self._answer.members, is_current=False)
-            self._asked, self._answered_at = wanted, time.monotonic()
+                if self._answer.is_current or not self._asked:
+                    log.warning("groups.unreachable", groups=wanted, reason=str(error))
+                self._answer = Membership(self._answer.members)
+            self._asked, self._answered_at = wanted, asked_at
             return self._answer
+
+    async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """See `Groups.partitions`."""
+        async with self._one_counting:
+            is_old = time.monotonic() - self._counted_at >= _COUNTED_SECONDS
+            if is_old or not self._counts.keys() >= set(topics):
+                try:
+                    found = await anyio.to_thread.run_sync(self._count)
+                except KafkaException:
+                    return {}
+                self._counts = {topic: found.get(topic, 0) for topic in {*self._counts, *topics}}
+                self._counted_at = time.monotonic()
+            return {topic: self._counts[topic] for topic in topics}
 
     async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:
         """See `Groups.lag`."""
@@ -61,8 +82,10 @@ class KafkaGroups:
             log.warning("groups.lag_unknown", group=group, reason=str(error))
             return {}
 
-    def _describe(self, groups: tuple[str, ...]) -> dict[str, Member]:
+    def _describe(self, groups: tuple[str, ...]) -> tuple[dict[str, Member], frozenset[str]]:
+        """Members, and the groups that are at rest."""
         members: dict[str, Member] = {}
+        stable = set()
         asked = self._admin.describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_SECONDS)
         for group, answer in asked.items():
             try:
@@ -71,13 +94,20 @@ class KafkaGroups:
                 if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                     continue
                 raise
+            if described.state == ConsumerGroupState.STABLE:
+                stable.add(group)
             for member in described.members:
                 held = member.assignment.topic_partitions if member.assignment is not None else None
                 partitions = tuple(sorted((each.topic, each.partition) for each in held or ()))
                 known = members.get(member.client_id)
                 if known is None or partitions:
                     members[member.client_id] = Member(member.client_id, group, member.host, partitions)
-        return members
+        return members, frozenset(stable)
+
+    def _count(self) -> dict[str, int]:
+        # All topics: asking for one by name would have a broker with `auto.create.topics.enable` make it.
+        found = self._admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
+        return {topic: len(metadata.partitions) for topic, metadata in found.items() if metadata.error is None}
 
     def _lag(self, group: str, partitions: tuple[Position, ...]) -> dict[Position, int]:
         places = [TopicPartition(topic, partition) for topic, partition in partitions]
