@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 State = TypeVar("State")
 
 MAX_MESSAGE_BYTES = 20 * 1024 * 1024
+_CHUNK_RECORDS = 500
 TOPIC_CONFIG = {
     "retention.ms": "-1",
     "retention.bytes": "-1",
@@ -145,7 +146,9 @@ class ControlLogFollower(Generic[State]):
                 return
             consumer.assign([TopicPartition(self._topic, 0, self._next_offset())])
             while not self._quit.is_set():
-                self._take(consumer.consume(500, 0.1))
+                first = consumer.poll(0.1)  # `consume` alone would wait for as many as it may take
+                if first is not None:
+                    self._take([first, *consumer.consume(_CHUNK_RECORDS - 1, 0)])
         except _LogReplacedError:
             log.warning("control_log.replaced", topic=self._topic)
             self._snapshot = (self._initial(), -1)

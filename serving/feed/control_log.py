@@ -178,7 +178,10 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
         try:
             consumer.assign([TopicPartition(self.topic, 0, OFFSET_BEGINNING)])
             while not self._quit.is_set():
-                chunk, is_at_end = self._take(consumer.consume(_CHUNK_RECORDS, 0.1))
+                first = consumer.poll(0.1)  # `consume` alone would wait for as many as it may take
+                if first is None:
+                    continue
+                chunk, is_at_end = self._take([first, *consumer.consume(_CHUNK_RECORDS - 1, 0)])
                 if chunk:
                     self._hand_over(chunk)
                 if is_at_end and not self.ready.is_set():
