@@ -290,5 +290,7 @@ async def _check_same(parts: Parts, command: Command, first: int) -> None:
 
 
 def _said(body: CommandBody) -> CommandBody:
-    """A body without what was found out about it, and not said: a file name says no more than its bytes."""
-    return replace(body, descriptor=replace(body.descriptor, source="")) if isinstance(body, RegisterVersion) else body
+    """A body without what was found out about it and not said: the name of a file, whether a worker lived."""
+    if not isinstance(body, RegisterVersion):
+        return body
+    return replace(body, descriptor=replace(body.descriptor, source=""), mode="any" if body.mode else "")

@@ -24,6 +24,7 @@ FIELDS_BYTES = 1024 * 1024
 """Room for everything in the body but the file."""
 _DRAIN_SECONDS = 3.0
 _LISTS = ("input_names", "output_names")
+_OBJECTS = ("feature_mapping", "references")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def _form_members(form: FormData) -> dict[str, Any]:
         values = [value for value in form.getlist(name) if isinstance(value, str)]
         if name in _LISTS:
             members[name] = [part for value in values for part in value.split(",") if part]
-        elif name == "feature_mapping":
-            members[name] = _json_member(values[-1]) if values else None
+        elif name in _OBJECTS:
+            members[name] = _json_member(name, values[-1]) if values else None
         elif values:
             if len(values) > 1:
                 raise _invalid(f"/body/{name}", f"expected one value, found {len(values)}")
@@ -109,11 +110,11 @@ def _form_members(form: FormData) -> dict[str, Any]:
     return members
 
 
-def _json_member(text: str) -> Any:
+def _json_member(name: str, text: str) -> Any:
     try:
         return json.loads(text) if text else {}
     except (ValueError, RecursionError) as error:
-        raise _invalid("/body/feature_mapping", f"expected a JSON object as text: {error}") from error
+        raise _invalid(f"/body/{name}", f"expected a JSON object as text: {error}") from error
 
 
 def _fields(members: dict[str, Any]) -> PublicationFields:

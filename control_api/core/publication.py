@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from typing import Final
 
+from immutables import Map
+
 from control_api.schemas.publication import PublicationFields
 from model_store.core import payload as looks
+from model_store.core.commands import DEFAULT_DEADLINE_MS, EXACT, IMMEDIATE, RegisterVersion
 from model_store.core.descriptor import (
-    LONGEST_REQUEST_ID,
     PMML,
     TENSORFLOW,
     TENSORFLOWSAVED,
@@ -68,13 +69,20 @@ def describe(name: str, fields: PublicationFields, data: bytes | None, filename:
     return descriptor
 
 
-def request_id_of(idempotency_key: str | None) -> str:
-    """What the descriptor carries: the key itself, its digest where it is too long, or a new id."""
-    if idempotency_key is None:
-        return uuid.uuid4().hex
-    if len(idempotency_key) <= LONGEST_REQUEST_ID:
-        return idempotency_key
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()
+def registration(descriptor: Descriptor, fields: PublicationFields, *, is_anyone_there: bool) -> RegisterVersion:
+    """The command that makes a version of a publication.
+
+    Args:
+        descriptor: Of `describe`.
+        fields: What the client sent besides.
+        is_anyone_there: Workers live, or nobody knows: an exact change can be asked for. Where nobody could promise an offset,
+            what is to be exact is immediate.
+    """
+    mode = "" if fields.mode == "none" else fields.mode
+    if mode == EXACT and not is_anyone_there:
+        mode = IMMEDIATE
+    deadline_ms = DEFAULT_DEADLINE_MS if fields.deadline_seconds is None else round(fields.deadline_seconds * 1000)
+    return RegisterVersion(descriptor, Map(fields.references or {}), mode, deadline_ms)
 
 
 def _checked_digest(data: bytes, announced: bytes | None) -> bytes:

@@ -17,6 +17,7 @@ from control_api.schemas.models import ModelVersion, ModelVersions, RegisteredMo
 from control_api.schemas.parameters import IfNoneMatch, MaxResults, ModelName, PageToken, VersionNumber
 from control_api.schemas.problem import answers
 from model_store.core import versions
+from model_store.core.commands import Command
 from model_store.core.control_records import Announced
 from model_store.core.wire import decode_record
 
@@ -67,16 +68,16 @@ async def read_artifact(parts: PartsHere, snapshot: SnapshotNow, name: ModelName
         detail = f"{name} version {found.version} was published by location: {found.descriptor.location}"
         raise ApiError(NOT_INLINE, detail, extra={"source": found.descriptor.location})
     record = await parts.log_reader.read(found.control_offset)
-    announced = decode_record(record.headers, record.key, record.value, parts.dialect)
-    if not isinstance(announced, Announced) or announced.payload is None:
+    made_by = decode_record(record.headers, record.key, record.value, parts.dialect)
+    if not isinstance(made_by, Announced | Command) or made_by.payload is None:
         raise ApiError(NOT_FOUND, f"the control log has no bytes for {name} version {found.version}")
-    digest = announced.descriptor.sha256 or b""
+    digest = found.descriptor.sha256 or b""
     headers = {
         "ETag": f'"{digest.hex()}"',
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "Content-Disposition": f'attachment; filename="model-{found.version}"',
     }
-    return Response(announced.payload, headers=headers, media_type="application/octet-stream")
+    return Response(made_by.payload, headers=headers, media_type="application/octet-stream")
 
 
 @router.get("/{name:path}/versions/{version}", response_model=ModelVersion, responses=_READ)

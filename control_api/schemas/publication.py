@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -12,6 +12,8 @@ from model_store.core.descriptor import BUILT_IN_TYPES, NAME_PATTERN, TENSORFLOW
 
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN.pattern}$", max_length=128)]
 _ALSO_CALLED = {"SAVEDMODEL": TENSORFLOWSAVED, "TENSORFLOWSAVEDMODEL": TENSORFLOWSAVED, "FROZENGRAPH": TENSORFLOW}
+Mode = Literal["exact", "immediate", "none"]
+_LINK = Annotated[str, StringConstraints(max_length=2048)]
 _TEXT = Annotated[str, StringConstraints(max_length=4096)]
 _SHORT = Annotated[str, StringConstraints(max_length=256)]
 
@@ -73,6 +75,25 @@ class PublicationFields(BaseModel):
         default=[], max_length=256, description="Output tensors of a frozen graph. In a form: as `input_names`."
     )
 
+    mode: Mode = Field(
+        default="exact",
+        description="How the data type is turned to it. `exact`: on every partition at a promised offset, on all workers, or "
+        "not at all. `immediate`: each worker when it has loaded it. `none`: it is only registered.",
+    )
+    references: dict[_SHORT, _LINK] | None = Field(
+        default=None,
+        max_length=64,
+        description="Where it comes from: `training_data`, `code`, `run_id`, `environment` and whatever else. In a form: a "
+        "JSON object as text.",
+    )
+    reason: _TEXT = Field(default="", description="Why it is published, for the record.")
+    deadline_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=86_400,
+        description="An exact change that is not done by then is given up, and the version before serves on; 120 by default.",
+    )
+
     @field_validator("type")
     @classmethod
     def _built_in_in_capitals(cls, value: str | None) -> str | None:
@@ -108,12 +129,13 @@ class PublicationPlan(Shape):
     artifact_bytes: int | None = Field(description="Size of the file; null with `source`.")
     source: str | None = Field(description="Where the artifact is; null with a file.")
     replaces: Replaced | None = Field(description="What serves the data type now.")
+    mode: Mode = Field(description="See `Published.mode`.")
 
 
 class Published(Shape):
-    """A descriptor was written to the control log; the operation says what becomes of it."""
+    """A version was written to the control log; the operation says what becomes of it."""
 
-    operation: str = Field(description="Operation id.", examples=["op-42"])
+    operation: str | None = Field(description="Operation id; null where it was only registered.", examples=["op-42"])
     model: str = Field(description="Registered model name.", examples=["wine-tree"])
     version: VersionText | None = Field(
         description="The version it got; null if this replica has not read the record back in time."
@@ -123,3 +145,6 @@ class Published(Shape):
     control_offset: ControlOffset
     sha256: str = Field(description="Digest of the artifact, hexadecimal.")
     artifact_bytes: int | None = Field(description="Size of the file; null with `source`.")
+    mode: Mode = Field(
+        description="As asked for; `immediate` instead of `exact` where no worker lives that could promise an offset."
+    )

@@ -67,7 +67,7 @@ class Replica:
         """Publish a file."""
         return self.client.post(
             f"/api/v1/registered-models/{name}/versions",
-            data={"data_type": "wine", **fields},
+            data={"data_type": "wine", "mode": "immediate", **fields},
             files={"file": ("model.bin", data)},
             headers=headers or {},
         )

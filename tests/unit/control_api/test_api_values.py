@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from modelserving.v1 import records_pb2
 
 from control_api.adapters.kafka_topics import decode_cursor, encode_cursor
+from control_api.commanding import command_id
 from control_api.core.happenings import Happenings
 from control_api.core.operations import offset_of, operation_id
-from control_api.core.publication import ContradictionError, describe, request_id_of
+from control_api.core.publication import ContradictionError, describe
 from control_api.core.records import blob, result_record
 from control_api.errors import ApiError, pointer
 from control_api.pages import page
@@ -178,9 +179,9 @@ def test_a_digest_that_is_not_the_files_contradicts_it() -> None:
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=255))
-def test_a_request_id_is_the_same_for_the_same_key_and_fits(key: str) -> None:
-    assert request_id_of(key) == request_id_of(key)
-    assert len(request_id_of(key)) <= 64
+def test_a_commands_id_is_the_same_for_the_same_key_and_fits(key: str) -> None:
+    assert command_id(key) == command_id(key)
+    assert len(command_id(key)) <= 64
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
