@@ -171,6 +171,9 @@ def _psi(guard: Guard, sides: Sides) -> Look:
     ):
         if not predictions.total and part.count - part.errors >= guard.minimum_records:
             return Look("no_signal", f"psi: it is not known what {name} predicted")
+    if not _are_of_one_time(sides.candidate, sides.baseline):
+        why = f"psi: what {sides.baseline_name} predicted at another time says nothing, since the records were others"
+        return Look("no_signal", why)
     seen, compared = round(actual.effective), round(expected.effective)
     missing = _missing(guard, sides, seen, compared, what="sampled predictions")
     if missing:
@@ -188,6 +191,14 @@ def _psi(guard: Guard, sides: Sides) -> Look:
         why += ", which samples of this size may reach by chance"
     status: Status = "breached" if found.psi > limit else "ok"
     return Look(status, why, found.psi, None, limit, seen, compared, _drift_details(found))
+
+
+def _are_of_one_time(candidate: Statistics, baseline: Statistics) -> bool:
+    """They scored side by side for at least half of the candidate's time. Without a time of either, nothing is against it."""
+    if candidate.first_ms is None or candidate.last_ms is None or baseline.first_ms is None or baseline.last_ms is None:
+        return True
+    together_ms = min(candidate.last_ms, baseline.last_ms) - max(candidate.first_ms, baseline.first_ms)
+    return together_ms >= max(0, (candidate.last_ms - candidate.first_ms) / 2)
 
 
 def _missing(

@@ -145,7 +145,8 @@ def evaluate(
     Args:
         guards: Of the rollout; none always pass.
         candidate: The new version's statistics of the span. Its `pairs` are what it scored beside the baseline.
-        baseline: The old version's of the same span; of an earlier one where the old version scores no more.
+        baseline: The old version's of the same span. Where the old version scores no more, what it did last will do for
+            `error_rate` and `p99_ms`; `psi` has no signal then, because other records have other predictions.
         streaks: From the evaluation before, or `Streaks()`.
         at_ms: Now, milliseconds since 1970 UTC.
         window_seconds: How long the span is.

@@ -4,7 +4,8 @@ Labels. At most `LABELS_KEPT` labels are counted by name: those with the lowest 
 were ever seen. The others are counted in `OTHER_CELLS` cells, by the low bits of the same CRC. Which labels are kept
 depends on the set of labels alone, and a label that is kept in the end was kept in every part; so the counts of the kept
 ones are exact, and merging associates and commutes. (Keeping the most frequent ones would not: a label that is rare in
-each part may be frequent in all.) Up to `LABELS_KEPT` different labels nothing is lost at all.
+each part may be frequent in all.) Up to `LABELS_KEPT` different labels nothing is lost at all; of a model with hundreds, a
+cell holds labels of all sorts, and a shift from one to another shows less than it would among few.
 
 Numbers. Magnitudes from 2^-30 to 2^40 have `PARTS_OF_OCTAVE` buckets of equal width between two powers of two, so a bucket
 is at most 1/32 of its values wide, and which one it is follows from the bits of the double, with no logarithm to round.

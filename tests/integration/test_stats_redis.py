@@ -9,6 +9,8 @@ import pytest
 from redis import Redis
 
 from model_store.core.errors import StatisticsUnavailableError
+from model_store.core.pairs import PairCounts
+from model_store.core.sketch import counts_of_numbers
 from model_store.core.stats import Series, merge_by_series
 from model_store.stats_store import RedisStatistics, Sheet
 from serving.adapters.statistics import Collector, StatisticsWriter
@@ -64,6 +66,22 @@ def test_two_workers_are_read_apart_and_merge_to_their_sum(store: RedisStatistic
     assert all(part.dead_letters == {"decode": 2} for part in totals)
     merged = merge_by_series(part.series for part in totals)[TREE]
     assert (merged.count, merged.errors, merged.duration_ns) == (17, 2, 20_000_000)
+
+
+def test_predictions_and_comparisons_of_two_workers_merge_through_the_store(
+    store: RedisStatistics, clock: Clock
+) -> None:
+    numbers = np.random.default_rng(1).normal(0, 100, 600)
+    for worker, part in (("w1", numbers[:200]), ("w2", numbers[200:])):
+        collector = Collector(clock)
+        collector.observe(TREE, len(part), 0, 0.01, None, counts_of_numbers(part), PairCounts(len(part), 3, 10**9))
+        assert StatisticsWriter(collector, store, worker, "e1").write_now()
+
+    for parts in (store.read_totals(), store.read_window(60, clock.now_ms)):
+        merged = merge_by_series(part.series for part in parts)[TREE]
+        assert merged.predictions == counts_of_numbers(numbers)
+        assert merged.pairs == PairCounts(600, 6, 2 * 10**9)
+        assert merged.batches.total == 2
 
 
 def test_a_restart_does_not_set_the_totals_back(store: RedisStatistics, clock: Clock) -> None:

@@ -139,6 +139,14 @@ def test_drift_between_labels_and_numbers_is_no_signal() -> None:
     assert look(DRIFTS, numbers, labels).verdict == Pass(("psi: candidate gives numbers, baseline gives labels",))
 
 
+def test_predictions_of_another_time_are_no_signal() -> None:
+    before = replace(observed(1_000, last_ms=1_000), predictions=counts_of_labels([("1", 1_000)]))
+    later = replace(observed(1_000, last_ms=3_000), predictions=counts_of_labels([("2", 1_000)]), first_ms=2_000)
+
+    assert status(look(DRIFTS, later, before)) == "no_signal"
+    assert status(look(DRIFTS, replace(later, first_ms=0, last_ms=2_000), before)) == "breached"
+
+
 def test_predictions_that_nobody_looked_at_are_no_signal() -> None:
     assert status(look(DRIFTS, observed(1_000), observed(1_000))) == "no_signal"
 

@@ -3,6 +3,8 @@ import time
 
 import numpy as np
 
+from model_store.core.pairs import PairCounts
+from model_store.core.sketch import counts_of_labels
 from model_store.core.stats import Series
 from model_store.core.stats_windows import slots_at
 from serving.adapters.statistics import Collector
@@ -32,6 +34,21 @@ def test_a_batch_is_counted_in_the_total_and_in_both_resolutions() -> None:
     assert set(collector.unwritten()) == set(slots_at(START_MS))
     for sheet in (collector.total(), *(sheet for sheet, _ in collector.unwritten().values())):
         assert (sheet.series[TREE].count, sheet.series[TREE].errors, sheet.series[TREE].latency.total) == (10, 1, 9)
+
+
+def test_what_was_predicted_and_compared_is_counted_with_the_batch() -> None:
+    collector = Collector(Clock())
+    seen, pairs = counts_of_labels([("red", 8)], 1), PairCounts(9, 2, 500)
+
+    collector.observe(TREE, 9, 1, 0.01, None, seen, pairs)
+    collector.observe(TREE, 9, 1, 0.01, predictions=seen)
+    collector.observe(TREE, 9, 1, 0.01)
+
+    for sheet in (collector.total(), *(sheet for sheet, _ in collector.unwritten().values())):
+        part = sheet.series[TREE]
+        assert (part.count, part.batches.total) == (30, 3)
+        assert (dict(part.predictions.labels), part.predictions.missing) == ({"red": 16}, 2)
+        assert part.pairs == pairs
 
 
 def test_an_empty_batch_is_nothing() -> None:
