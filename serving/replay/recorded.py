@@ -332,7 +332,7 @@ class Outcomes:
                         is_done = take(place, record.offset(), found)
                 if is_done or at[place] >= self._ends[place]:
                     todo.discard(place)
-                    self._consumer.pause([TopicPartition(name, place)])
+                    self._consumer.incremental_unassign([TopicPartition(name, place)])  # a pause would outlive it
             if time.monotonic() > deadline:
                 raise JobFailedError(
                     f"topic {name!r} stands still at {sorted((place, at[place]) for place in todo)} for {_STILL_SECONDS:g} s; "
