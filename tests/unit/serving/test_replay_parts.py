@@ -128,7 +128,9 @@ def test_a_segment_by_no_field_is_refused() -> None:
         Segments(records_format(), "size")
 
 
-PROVENANCE = Provenance("wine", 2, bytes(32), "red", "source", 1, 17, "w", reason="corrected", supersedes=Supersedes("c-1", "wine", 1, 3))  # fmt: skip
+PROVENANCE = Provenance(
+    "wine", 2, bytes(32), "red", "source", 1, 17, "w", reason="corrected", supersedes=Supersedes("c-1", "wine", 1, 3)
+)
 
 
 @pytest.mark.parametrize(("kind", "decode"), [("protobuf", decode_protobuf_result), ("json", decode_json_result)])
