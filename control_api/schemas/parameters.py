@@ -29,3 +29,4 @@ LastEventId = Annotated[
     Header(max_length=8192, description="Id of the last event that was seen: go on after it."),
 ]
 Follow = Annotated[bool, Query(description="Stream events as they come; the same as `Accept: text/event-stream`.")]
+ReasonParameter = Annotated[str, Query(alias="reason", max_length=4096, description="Why, for the record.")]

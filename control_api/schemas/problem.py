@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ConfigDict, Field
 
-from control_api.errors import PROBLEM_JSON, Problem
+from control_api.errors import (
+    BAD_REQUEST,
+    CONFLICT,
+    IN_FLIGHT,
+    INVALID,
+    KAFKA_DOWN,
+    KEY_REUSED,
+    NOT_CAUGHT_UP,
+    PROBLEM_JSON,
+    STALE,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    Problem,
+)
 from control_api.schemas.shape import Shape
+
+WRITES: Final = (
+    BAD_REQUEST, UNAUTHORIZED, IN_FLIGHT, CONFLICT, STALE, TOO_LARGE, INVALID, KEY_REUSED, KAFKA_DOWN, NOT_CAUGHT_UP,
+)  # fmt: skip
+"""What any write may end in."""
 
 
 class WrongMember(Shape):
@@ -42,3 +60,23 @@ def answers(*problems: Problem) -> dict[int | str, dict[str, Any]]:
             "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
         }
     return found
+
+
+def written(status: int, model: type[Shape] | None, description: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI response of a write, with the headers that writes answer with."""
+    headers = {
+        "X-Control-Offset": ("For `min_control_offset` of later reads.", "integer"),
+        "Idempotency-Replayed": ("`true` if this answers a repeated request.", "string"),
+        "X-Dry-Run": ("`true` if nothing was written.", "string"),
+        "Location": ("What was made, or the operation that makes it.", "string"),
+        "ETag": ("Of what was written.", "string"),
+    }
+    return {
+        status: {
+            "description": description,
+            "headers": {
+                name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in headers.items()
+            },
+            **({"model": model} if model is not None else {}),
+        }
+    }
