@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from model_store.core.rule_tree import Call, Literal
 from model_store.core.rules import MAX_CHARACTERS, Failed, InvalidRuleError, compile_rule
 
 
@@ -105,6 +106,19 @@ def test_a_text_that_the_library_cannot_take_is_a_failure_of_its_record(text: st
 
 def test_one_value_of_a_field_with_several_is_read_by_its_index() -> None:
     assert compile_rule("emb[2] > emb[0]").evaluate({"emb[2]": 2.0, "emb[0]": 1.0}) is True
+
+
+@pytest.mark.parametrize(
+    ("literal", "value"),
+    [("-3", -3), ("9223372036854775807", 2**63 - 1), ("0", 0), ("-1.5", -1.5), ("'é'", "é"), ("true", True)],
+)
+def test_the_tree_holds_the_literals_that_the_rule_has(literal: str, value: object) -> None:
+    tree = compile_rule(f"a != {literal}").tree
+
+    assert isinstance(tree, Call)
+    assert isinstance(found := tree.arguments[1], Literal)
+    assert found.value == value
+    assert type(found.value) is type(value)
 
 
 def test_rules_are_equal_if_their_expressions_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,20 @@ def test_models_with_nothing_but_scores_vote_for_the_place_of_the_largest() -> N
     scores = [Candidate(Scored(None, None, np.array([row])), np.array([True])) for row in ([0, 1], [1, 0], [3, NAN])]
 
     assert vote(answers(*scores)).chosen.tolist() == [1]
+
+
+def test_a_model_that_failed_has_no_vote() -> None:
+    one, two, failed = classes(["a"]), classes(["b"]), classes(["b"])
+
+    assert vote(answers(one, two, replace(failed, has_value=np.array([False])))).chosen.tolist() == [0]
+
+
+def test_a_label_and_a_place_do_not_agree() -> None:
+    place = Candidate(Scored(None, None, np.array([[1.0, 0.0]])), np.array([True]))
+
+    second = Candidate(Scored(None, None, np.array([[0.0, 1.0]])), np.array([True]))
+    assert vote(answers(classes(["a"]), classes(["b"]), second)).chosen.tolist() == [0]
+    assert vote(answers(numbers(5.0), classes(["a"]), place)).chosen.tolist() == [0]
 
 
 def test_a_label_and_a_number_do_not_agree() -> None:
