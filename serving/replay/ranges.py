@@ -20,6 +20,7 @@ from serving.replay.errors import JobFailedError, JobRefusedError
 
 _ANSWER_SECONDS = 30.0
 _STILL_SECONDS = 60.0
+_TURN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,11 @@ def replay_consumer(bootstrap: str, properties: Properties) -> Any:
 class Topic:
     """Where the partitions of a topic begin and end."""
 
-    def __init__(self, bootstrap: str, properties: Properties, name: str) -> None:
-        """Nothing is connected to."""
-        self.name = name
+    def __init__(
+        self, bootstrap: str, properties: Properties, name: str, *, answer_seconds: float = _ANSWER_SECONDS
+    ) -> None:
+        """Nothing is connected to. `answer_seconds` is how long Kafka may take to answer a question."""
+        self.name, self._answer_seconds = name, answer_seconds
         self._admin = AdminClient({"bootstrap.servers": bootstrap, **properties})
 
     def partitions(self) -> int:
@@ -124,7 +127,7 @@ class Topic:
         """
         try:
             # All topics: asking for one by name would have a broker with `auto.create.topics.enable` make it.
-            metadata = self._admin.list_topics(timeout=_ANSWER_SECONDS).topics.get(self.name)
+            metadata = self._admin.list_topics(timeout=self._answer_seconds).topics.get(self.name)
         except KafkaException as error:
             raise JobFailedError(f"Kafka does not answer: {error_of(error).str()}") from error
         if metadata is None or metadata.error is not None:
@@ -148,10 +151,10 @@ class Topic:
         partitions = self.partitions()
         asked = {TopicPartition(self.name, partition): spec for partition in range(partitions)}
         answers = self._admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_SECONDS
+            asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=self._answer_seconds
         )
         try:
-            found = {asked.partition: answer.result(_ANSWER_SECONDS).offset for asked, answer in answers.items()}
+            found = {asked.partition: answer.result(self._answer_seconds).offset for asked, answer in answers.items()}
             return [int(found[partition]) for partition in range(partitions)]
         except KafkaException as error:
             raise JobFailedError(
@@ -201,7 +204,7 @@ def read_batches(consumer: Any, topic: str, part: Slice, most: int, check: Calla
     while next_offset < part.end:
         check()
         found = []
-        for record in consumer.consume(most, 0.5):
+        for record in consumer.consume(most, _TURN_SECONDS):
             at = reached(record)
             if at > next_offset:
                 next_offset, deadline = at, time.monotonic() + _STILL_SECONDS

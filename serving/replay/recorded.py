@@ -2,7 +2,8 @@
 
 Theory of operation. Results of one source partition lie scattered over the result topic, in the order of their records but
 for repeats. `Outcomes.cover` reads the topic for one chunk of at most `CHUNK` source offsets, and keeps, by offset, the
-last live result that it finds.
+last live result that it finds. (Results of one key are in one partition of the result topic. Where a record without a key
+has several, in different partitions, which of them is the last is not defined.)
 
 * It begins where the first result of the chunk can be. For the first chunk of a partition that is a day before the
   chunk's records were written, by the clocks of Kafka's clients. For the next one it is known exactly: the place where,
@@ -41,6 +42,8 @@ REPEATS: Final = 50_000
 _SLACK_MS: Final = 24 * 3600 * 1000
 _STILL_SECONDS: Final = 60.0
 _TAKE: Final = 2_000
+_TURN_SECONDS: Final = 0.05
+"""The client waits so long for the last few records before it hands out what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,16 @@ class Outcomes:
     """The live outcomes of records, from one topic. Owns its consumer."""
 
     def __init__(
-        self, consumer: Any, topic: Topic, source_topic: str, decode: Decode, pace: Pace, check: Callable[[], None]
+        self,
+        consumer: Any,
+        topic: Topic,
+        source_topic: str,
+        decode: Decode,
+        pace: Pace,
+        check: Callable[[], None],
+        *,
+        chunk: int = CHUNK,
+        repeats: int = REPEATS,
     ) -> None:
         """Args:
         consumer: As `replay_consumer` makes it; closed by `close`.
@@ -198,11 +210,13 @@ class Outcomes:
         decode: Reads a value of the topic.
         pace: Of the reading.
         check: Called often, may raise.
+        chunk: Most source offsets in a pass.
+        repeats: How far a worker may go back when it starts again, in source offsets.
         """
         self._consumer, self._topic, self._source_topic = consumer, topic, source_topic
         self._decode, self._pace, self._check = decode, pace, check
         self._ends: list[int] = []
-        self._chunk = CHUNK
+        self._chunk, self._repeats = chunk, repeats
         self._covered = (-1, 0, 0)  # partition, first, end
         self._found: dict[int, Recorded] = {}
         self._next: list[int] = []
@@ -283,7 +297,7 @@ class Outcomes:
                 return False
             if found.offset >= until:
                 later.setdefault(place, at)
-                return found.is_live and found.offset >= until + REPEATS
+                return found.is_live and found.offset >= until + self._repeats
             if found.offset >= first and found.is_live:
                 if (before := self._found.get(found.offset)) is not None:
                     size -= before.bytes
@@ -317,7 +331,7 @@ class Outcomes:
         deadline = time.monotonic() + _STILL_SECONDS
         while todo:
             self._check()
-            records = self._consumer.consume(_TAKE, 0.5)
+            records = self._consumer.consume(_TAKE, _TURN_SECONDS)
             self._pace.take(len(records))
             for record in records:
                 place, after = record.partition(), reached(record)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 
 from model_store.cache import ArtifactCache
-from model_store.core.control_records import Announced
+from model_store.core.commands import Command, RegisterVersion
+from model_store.core.control_records import Announced, ControlRecord
 from model_store.core.descriptor import Descriptor
 from model_store.core.errors import ArtifactError, FetchFailedError, StoreFailedError
 from model_store.core.jobs import VersionAt
@@ -67,7 +68,7 @@ class Versions:
         descriptor = self._announced(at.control_offset).descriptor
         if descriptor.name != at.model:
             raise JobRefusedError(
-                f"the record at {at.control_offset} of the control log announces model {descriptor.name!r}, not {at.model!r}"
+                f"control offset {at.control_offset} registers a version of {descriptor.name!r}, not of {at.model!r}"
             )
         try:
             loaded = self._loader.load(descriptor, at.control_offset)
@@ -96,11 +97,22 @@ class Versions:
         if record is None:
             raise JobRefusedError(f"{where} is not there")
         found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
-        if not isinstance(found, Announced):
-            raise JobRefusedError(f"{where} announces no version: it is a {type(found).__name__}")
-        return found
+        match found:
+            case Announced():
+                return found
+            case Command(body=RegisterVersion(descriptor=descriptor), payload=payload):
+                return Announced(descriptor, payload)
+        raise JobRefusedError(f"{where} registers no version: it is {_kind(found)}")
 
     def _fetch(self, descriptor: Descriptor, control_offset: int) -> Fetched:
         return fetch_verified(
             descriptor, self._policy, self._cache, inline=lambda: self._announced(control_offset).payload
         )
+
+
+def _kind(record: ControlRecord) -> str:
+    return (
+        f"a command {type(record.body).__name__}"
+        if isinstance(record, Command)
+        else f"a record {type(record).__name__}"
+    )
