@@ -4,16 +4,20 @@ The scoring agent takes column batches. If every model that a batch needs is qui
 go on the loop's thread: that is the cheapest way there is. If one of them is heavy, or lives in a child process, its
 scoring runs in a thread, one batch at a time for each model, and the agent goes on with batches of other partitions.
 Batches of one partition are handed back in order, so that the results of one key keep their order.
+
+Where a decider chooses among several models, each of them scores in a thread of its own, and those that have not ended
+in time are not waited for: their leases end when they do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from serving.feed.batch import ColumnBatch
-from serving.pipeline import Opened, Pipeline, Work
+from serving.pipeline import Pipeline
+from serving.work import Ballot, Opened, Work
 
 
 class ScoringAgent:
@@ -27,6 +31,7 @@ class ScoringAgent:
         self._threads = threads
         self._fail = fail
         self._last: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._late: set[asyncio.Task[None]] = set()
 
     async def run(self, batches: AsyncIterable[ColumnBatch]) -> None:
         """Score until the stream ends. An exception ends the worker; nothing of its batch is committed."""
@@ -57,7 +62,9 @@ class ScoringAgent:
     async def _finish(self, pipeline: Pipeline, opened: Opened, before: asyncio.Task[None] | None) -> None:
         with opened.batch as batch:
             try:
-                await asyncio.gather(*(self._score(work) for work in opened.works))
+                votes = (self._poll(pipeline, ballot) for ballot in opened.ballots)
+                await asyncio.gather(*(self._score(work) for work in opened.works), *votes)
+                await self._score_all(pipeline.settle(opened))
                 if before is not None:
                     await asyncio.wait([before])
             except BaseException:
@@ -65,12 +72,43 @@ class ScoringAgent:
                 raise
             batch.done(*pipeline.close(opened))
 
+    async def _score_all(self, works: Sequence[Work]) -> None:
+        await asyncio.gather(*(self._score(work) for work in works))
+
     async def _score(self, work: Work) -> None:
         if not work.model.scorer.runs_elsewhere:
             work.score()
             return
+        await self._score_in_thread(work)
+
+    async def _score_in_thread(self, work: Work) -> None:
         async with work.model.turn:
             await asyncio.get_running_loop().run_in_executor(self._threads, work.score)
+
+    async def _poll(self, pipeline: Pipeline, ballot: Ballot) -> None:
+        """Have all arms score, and wait for them no longer than the plan says."""
+
+        async def ask(index: int, work: Work) -> None:
+            await self._score_in_thread(work)
+            if work.is_late:
+                pipeline.dispatch.live.give_back(work.model)
+            else:
+                ballot.arrived.append(index)
+
+        asked = {
+            asyncio.create_task(ask(index, work), name=f"candidate {work.model}"): work
+            for index, work in enumerate(ballot.works)
+            if work is not None
+        }
+        if not asked:
+            return
+        done, late = await asyncio.wait(asked, timeout=ballot.plan.timeout_seconds)
+        for task in late:
+            asked[task].is_late = True
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        for task in done:
+            task.result()
 
     def _finished(self, partition: tuple[str, int], task: asyncio.Task[None]) -> None:
         if self._last.get(partition) is task:

@@ -7,6 +7,7 @@ of a worker has its own Faust group for that topic, so that it never takes part 
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ from mode import CrashingSupervisor
 
 from model_store.cache import ArtifactCache
 from model_store.core.catalogue import LogEntry
+from model_store.core.commands import Command
 from model_store.core.control_records import Announced, ControlRecord
 from model_store.core.descriptor import Descriptor
 from model_store.core.errors import FetchFailedError
@@ -38,14 +40,20 @@ from serving.adapters.exposition import Exposition, Swaps
 from serving.adapters.metrics import MetricsServer
 from serving.adapters.statistics import Collector, StatisticsWriter
 from serving.agents import ScoringAgent
+from serving.core.deciders import Decider
 from serving.core.errors import SettingsError
+from serving.decider_registry import UnknownDeciderError, decider_named
 from serving.feed import ColumnBatch, Feed, FeedChannel, Header, Output, StartAt
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
 from serving.feed.log_record import read_record
 from serving.live import LiveModel, LiveModels
 from serving.loader import Loader
+from serving.loads import Loads
+from serving.participant import Participant
 from serving.pipeline import Observation
+from serving.reports import Reports
+from serving.routing import Routing
 from serving.scorers.base import LoadLimits
 from serving.scorers.registry import EngineRegistry
 from serving.settings import Settings
@@ -165,17 +173,6 @@ def _parts(
     live = LiveModels(lambda model: _close_in(threads, model))
     limits = LoadLimits(**settings.limits.model_dump())
     swaps = Swaps()
-    swapper = Swapper(
-        live,
-        Loader(_fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits),
-        report=worker.report,
-        placed_here=worker.placed_here,
-        positions=worker.positions,
-        on_swap=worker.on_swap,
-        worker=worker_id,
-        epoch=identity.epoch,
-        load_seconds=limits.load_seconds,
-    )
     feed = Feed(
         app,
         channel,
@@ -186,7 +183,10 @@ def _parts(
         delivery=settings.delivery,
         static_member=settings.worker_id is not None,
         headers=[stream.settings.topic for stream in streams if stream.wants_headers],
-        outputs=[*(stream.settings.results.topic for stream in streams), settings.dead_letter_topic],
+        outputs=[
+            *(topic for stream in streams for topic in (stream.plan.result_topic, stream.plan.dark_topic)),
+            settings.dead_letter_topic,
+        ],
         on_assigned=worker.on_assigned,
         on_revoked=worker.on_revoked,
         properties=properties,
@@ -195,7 +195,21 @@ def _parts(
         stall_seconds=max(60.0, settings.limits.score_seconds * 6),
         beacon=worker.beacon,
     )
-    outputs = {stream.settings.topic: stream.settings.results.topic for stream in streams}
+    loader = Loader(_fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits)
+    loads = Loads(live, loader, limits.load_seconds, lambda version: worker.parts.swapper.wake(version))
+    participant = Participant(feed, loads, worker.send, worker_id, identity.epoch, settings.group)
+    routing = Routing(settings.group)
+    swapper = Swapper(
+        routing,
+        loads,
+        participant,
+        Reports(worker.report, worker_id, identity.epoch),
+        placed_here=worker.placed_here,
+        positions=worker.positions,
+        why_not=worker.why_not,
+        on_change=worker.on_change,
+    )
+    outputs = {stream.settings.topic: (stream.plan.result_topic, stream.plan.dark_topic) for stream in streams}
     return Parts(
         identity=identity,
         prepare=lambda: prepare_topics(bootstrap, properties, outputs, settings.dead_letter_topic, COMMAND_TOPIC),
@@ -209,9 +223,13 @@ def _parts(
         ),
         swapper=swapper,
         live=live,
+        routing=routing,
+        participant=participant,
+        decider_of=_decider_of,
+        stream_fields=[frozenset((*stream.plan.numbers, *stream.plan.texts)) for stream in streams],
         feed=feed,
         statistics=_statistics(settings, identity, collector),
-        metrics=_metrics(settings, identity, collector, swaps, live, feed),
+        metrics=_metrics(settings, identity, collector, swaps, worker, feed),
         swaps=swaps,
         threads=threads,
         close_engines=engines.close,
@@ -220,19 +238,35 @@ def _parts(
 
 def _agent(parts: Parts, streams: list[OpenedStream], collector: Collector) -> ScoringAgent:
     def observe(seen: Observation) -> None:
-        series = Series(seen.model.model, seen.model.version, seen.model.data_type)
-        collector.observe(series, seen.records - seen.errors, seen.errors, seen.seconds, seen.timestamps_ms)
+        series = Series(seen.model.model, seen.model.version, seen.data_type)
+        scored, errors = seen.records - seen.errors, seen.errors
+        collector.observe(series, scored, errors, seen.seconds, seen.timestamps_ms, seen.predictions, seen.pairs)
 
     def too_large(output: Output) -> list[int]:
         return parts.feed.oversized(output.topic, output.keys, output.values, output.headers)
 
     pipelines = {
         stream.settings.topic: stream.pipeline(
-            parts.live, parts.identity.worker, observe, collector.dead_letters, too_large
+            parts.live,
+            parts.routing,
+            parts.identity.worker,
+            parts.decider_of,
+            observe,
+            collector.dead_letters,
+            too_large,
         )
         for stream in streams
     }
     return ScoringAgent(pipelines, parts.threads, parts.feed.fail)
+
+
+@functools.cache
+def _decider_of(name: str) -> Decider | None:
+    try:
+        return decider_named(name)
+    except UnknownDeciderError as error:
+        log.warning("decider.unknown", reason=str(error))
+        return None
 
 
 def _close_in(threads: ThreadPoolExecutor, model: LiveModel) -> None:
@@ -251,7 +285,7 @@ def _fetcher(settings: Settings, cache: ArtifactCache) -> Callable[[Descriptor, 
         if record is None:
             return None
         found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
-        return found.payload if isinstance(found, Announced) else None
+        return found.payload if isinstance(found, Announced | Command) else None
 
     def fetch(descriptor: Descriptor, control_offset: int) -> Fetched:
         return fetch_verified(descriptor, policy, cache, inline=lambda: from_log(control_offset))
@@ -265,7 +299,7 @@ def _control_log(
     def decode(headers: list[Header], key: bytes | None, value: bytes | None) -> ControlRecord:
         """In the log's thread. A payload that comes while the worker runs will be wanted at once, so it is kept."""
         record = decode_record(headers, key, value, settings.control_topic.dialect)
-        if not isinstance(record, Announced) or record.payload is None:
+        if not isinstance(record, Announced | Command) or record.payload is None:
             return record
         if worker.parts.control_log.ready.is_set():
             _keep(cache, record.payload)
@@ -301,12 +335,12 @@ def _statistics(settings: Settings, identity: Identity, collector: Collector) ->
 
 
 def _metrics(
-    settings: Settings, identity: Identity, collector: Collector, swaps: Swaps, live: LiveModels, feed: Feed
+    settings: Settings, identity: Identity, collector: Collector, swaps: Swaps, worker: Worker, feed: Feed
 ) -> MetricsServer | None:
     if settings.metrics.port is None:
         return None
     info = {"worker": identity.worker, "epoch": identity.epoch, "version": installed_version("sluice")}
-    source = Exposition(info, collector, swaps, lambda: live.by_type, feed.statistics)
+    source = Exposition(info, collector, swaps, worker.serving, feed.statistics)
     try:
         return MetricsServer(source, settings.metrics.host, settings.metrics.port)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""What serves now: the one object of a worker that changes.
+"""The models that are loaded here: the one object of a worker that changes under the stream.
 
-A swap is one assignment of one mapping, on the event loop's thread, after the new scorer is loaded, checked and warm. A
-batch takes the models it needs from the mapping once (`lease`) and gives them back when its results are made; a model
-that was replaced is closed when its last lease is given back, off the loop.
+A batch takes the models it needs once (`lease`) and gives them back when its results are made; a model that is no longer
+needed is closed when its last lease is given back, off the loop. Which of them scores which record is not said here but
+by the plans of the routes (`routing`).
 
 `LiveModels` belongs to the event loop's thread. Scorers run where the pipeline puts them.
 """
@@ -20,78 +20,74 @@ from serving.scorers.base import Scorer
 
 @dataclass(slots=True)
 class LiveModel:
-    """A loaded model in its place.
+    """A loaded version.
 
     Attributes:
-        data_type: What it serves.
         model: Registered name.
         version: As every reader of the log counts it.
+        version_offset: Control offset of the version: its identity.
         sha256: Digest of the artifact, 32 bytes.
-        control_offset: Position of its descriptor on the control log.
         scorer: Loaded, checked, warm.
         bindings: Stream name -> how its fields fill the model's slots. A stream that cannot fill them is not in it.
         unbound: Stream name -> why it cannot.
         turn: Held while a thread scores with it: one batch at a time.
         leases: Batches that hold it.
-        is_replaced: Its last lease closes it.
+        is_removed: Its last lease closes it.
     """
 
-    data_type: str
     model: str
     version: int
+    version_offset: int
     sha256: bytes
-    control_offset: int
     scorer: Scorer
     bindings: Mapping[str, Binding]
     unbound: Mapping[str, str] = field(default_factory=dict)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     leases: int = 0
-    is_replaced: bool = False
+    is_removed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.model} v{self.version}"
 
 
 class LiveModels:
-    """Data type -> the model that serves it."""
+    """Version -> the model that is loaded of it."""
 
     def __init__(self, close: Callable[[LiveModel], None]) -> None:
-        """`close` is called on the loop's thread for each model that was replaced or retired, after its last batch."""
+        """`close` is called on the loop's thread for each model that was removed, after its last batch."""
         self._close = close
-        self._by_type: Mapping[str, LiveModel] = MappingProxyType({})
+        self._by_version: Mapping[int, LiveModel] = MappingProxyType({})
 
     @property
-    def by_type(self) -> Mapping[str, LiveModel]:
-        """A snapshot that never changes; the next swap makes another."""
-        return self._by_type
+    def by_version(self) -> Mapping[int, LiveModel]:
+        """A snapshot that never changes; by control offset of the version."""
+        return self._by_version
 
-    def swap_in(self, model: LiveModel) -> LiveModel | None:
-        """From here on `model` serves its data type. Returns the one it replaced, if any."""
-        old = self._by_type.get(model.data_type)
-        self._by_type = MappingProxyType({**self._by_type, model.data_type: model})
-        self._replace(old)
+    def add(self, model: LiveModel) -> None:
+        """From here on `model` can be leased."""
+        self._by_version = MappingProxyType({**self._by_version, model.version_offset: model})
+
+    def remove(self, version_offset: int) -> LiveModel | None:
+        """From here on the version cannot be leased. Returns the model, if there was one."""
+        old = self._by_version.get(version_offset)
+        if old is None:
+            return None
+        kept = {offset: model for offset, model in self._by_version.items() if offset != version_offset}
+        self._by_version = MappingProxyType(kept)
+        old.is_removed = True
+        if old.leases == 0:
+            self._close(old)
         return old
 
-    def retire(self, data_type: str) -> LiveModel | None:
-        """From here on nothing serves `data_type`. Returns what did, if anything."""
-        old = self._by_type.get(data_type)
-        self._by_type = MappingProxyType({key: model for key, model in self._by_type.items() if key != data_type})
-        self._replace(old)
-        return old
-
-    def lease(self, data_type: str) -> LiveModel | None:
-        """The model of a data type, kept open until it is given back."""
-        model = self._by_type.get(data_type)
+    def lease(self, version_offset: int) -> LiveModel | None:
+        """The model of a version, kept open until it is given back."""
+        model = self._by_version.get(version_offset)
         if model is not None:
             model.leases += 1
         return model
 
     def give_back(self, model: LiveModel) -> None:
-        """End a lease; the last lease of a replaced model closes it."""
+        """End a lease; the last lease of a removed model closes it."""
         model.leases -= 1
-        if model.is_replaced and model.leases == 0:
+        if model.is_removed and model.leases == 0:
             self._close(model)
-
-    def _replace(self, old: LiveModel | None) -> None:
-        if old is None:
-            return
-        old.is_replaced = True
-        if old.leases == 0:
-            self._close(old)

@@ -1,37 +1,38 @@
-"""One stream's way from a batch of records to its outcomes: decode, route, score, encode. No I/O.
+"""One stream's way from a batch of records to its outcomes: decode, dispatch, score, decide, encode. No I/O.
 
-    open    bytes -> columns -> one `Work` for each data type of the batch, each with its model leased;
+    open    bytes -> columns -> the work of each model that has a part in the batch (`dispatch`), its model leased;
             what cannot be scored is on the side road already
     score   the work's features -> predictions, wherever the agent lets it run
-    close   predictions -> results and dead letters; the leases are given back
+    settle  the deciders decide; what failed gets its second try: more work to be scored
+    close   predictions -> results, dark results and dead letters; the leases are given back
 
-Everything is per batch but the bad records. `open` and `close` run on the event loop's thread; `score` may run on any
-one thread at a time for a model. A batch with one data type, the common case, is never split or joined.
+Everything is per batch but the bad records. All but `score` runs on the event loop's thread; `score` may run on any one
+thread at a time for a model. A batch with one data type and one plan, the common case, is never split or joined.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.core.columns import Features, Predictions
-from serving.core.grouping import Rows, groups_of, text_column
-from serving.core.isolation import score_isolated
+from model_store.core.pairs import NO_PAIRS, PairCounts
+from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
+from serving.core.deciders import Answers, Candidate, Decider, Undecidable, parts
+from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
-from serving.core.scored import scored
+from serving.core.scored import Scored
+from serving.core.signals import compare, observe_predictions
+from serving.dispatch import Dispatch, StreamPlan
 from serving.feed.batch import ColumnBatch, Header, Output
-from serving.formats.base import DecodedBatch, Provenance, RecordFormat, ResultFormat, ScoredColumns
+from serving.formats.base import Provenance, Reason, RecordFormat, ResultFormat, ScoredColumns
 from serving.formats.headers import ResultHeaders
-from serving.live import LiveModel, LiveModels
+from serving.live import LiveModel
 from serving.outputs import Encoded, RowsTooLarge, dead_letter_output, result_output
-
-RouteKind = Literal["field", "record_key", "header", "constant"]
+from serving.work import Ballot, Opened, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,23 @@ class Observation:
 
     Attributes:
         model: Who scored.
+        data_type: Of the records.
         records: Records given to it.
         errors: Those of them that it failed on.
         seconds: Time that it took.
         timestamps_ms: Record timestamps, -1 where there is none.
+        predictions: What its predictions look like.
+        pairs: How they compare with the primary's for the same records; of a dark version only.
     """
 
     model: LiveModel
+    data_type: str
     records: int
     errors: int
     seconds: float
     timestamps_ms: NDArray[np.int64]
+    predictions: PredictionCounts = NO_PREDICTIONS
+    pairs: PairCounts = NO_PAIRS
 
 
 Observe = Callable[[Observation], None]
@@ -62,67 +69,11 @@ CountDeadLetters = Callable[[str, int], None]
 
 
 @dataclass(slots=True)
-class Work:
-    """The records of a batch that one model scores.
+class _Closing:
+    """What becomes of a batch: results and dark results so far."""
 
-    Attributes:
-        model: Leased until `Pipeline.close`.
-        rows: Positions in the batch.
-        features: One row a record.
-        predictions: Set by `score`.
-        seconds: Set by `score`.
-    """
-
-    model: LiveModel
-    rows: Rows
-    features: Features
-    predictions: Predictions = field(default_factory=lambda: Predictions({}))
-    seconds: float = 0.0
-
-    def score(self) -> None:
-        """Ask the model. Never raises for what a record or a model does wrong."""
-        start = time.perf_counter()
-        self.predictions = score_isolated(self.model.scorer.score, self.features)
-        self.seconds = time.perf_counter() - start
-
-
-@dataclass(slots=True)
-class Opened:
-    """A batch on its way: what is to be scored, and what cannot be."""
-
-    batch: ColumnBatch
-    works: list[Work]
-    unscored: list[Unscored]
-
-    @property
-    def waits(self) -> bool:
-        """Some of its work must not run on the event loop's thread."""
-        return any(work.model.scorer.runs_elsewhere for work in self.works)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
-    """What a pipeline must know of its stream.
-
-    Attributes:
-        name: In the settings.
-        route: Where the data type is found.
-        route_name: The field's, header's or constant's; empty for `record_key`.
-        route_text: Index of the route field among the decoded texts, if `route` is `field`.
-        feature_texts: Indexes of the texts that models may use.
-        result_topic: Where results go.
-        dead_letter_topic: Where the rest goes.
-        keeps_headers: Results carry the headers of their records.
-    """
-
-    name: str
-    route: RouteKind
-    route_name: str
-    route_text: int
-    feature_texts: tuple[int, ...]
-    result_topic: str
-    dead_letter_topic: str
-    keeps_headers: bool = False
+    results: list[Encoded] = field(default_factory=list)
+    dark: list[Encoded] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +85,9 @@ class Pipeline:
         records: Decodes its records.
         results: Encodes its results.
         headers: Makes their headers, if they have any.
-        live: What serves.
+        dispatch: Finds out who scores what.
         worker: Worker id.
+        decider_of: Finds a decider by its name.
         observe: Takes the statistics.
         count_dead_letters: Takes a stage and a number of records that failed there.
         too_large: Finds results that their topic would not take.
@@ -145,42 +97,52 @@ class Pipeline:
     records: RecordFormat
     results: ResultFormat
     headers: ResultHeaders | None
-    live: LiveModels
+    dispatch: Dispatch
     worker: str
+    decider_of: Callable[[str], Decider | None]
     observe: Observe
     count_dead_letters: CountDeadLetters
     too_large: RowsTooLarge
 
     def open(self, batch: ColumnBatch) -> Opened:
-        """Decode and route. The models that are live now score this batch, whatever is swapped in meanwhile."""
-        decoded = self.records.decode(batch.values)
-        opened = Opened(batch, [], [Unscored(bad.row, bad.stage, bad.reason) for bad in decoded.bad])
-        for data_type, rows in self._routed(batch, decoded):
-            if not data_type:
-                opened.unscored += _unrouted(decoded, rows, data_type, self._nameless())
-                continue
-            model = self.live.lease(data_type)
-            if model is None:
-                opened.unscored += _unrouted(decoded, rows, data_type, f"no model serves data type {data_type!r}")
-            elif self.plan.name not in model.bindings:
-                self.live.give_back(model)
-                why = model.unbound.get(self.plan.name, "its inputs were not bound")
-                reason = f"{model.model} v{model.version} cannot take this stream's records: {why}"
-                opened.unscored += _unrouted(decoded, rows, data_type, reason)
-            else:
-                opened.works.append(self._work(model, decoded, rows))
-        return opened
+        """Decode and dispatch. The plans of its offsets score this batch, whatever changes meanwhile."""
+        return self.dispatch.opened(batch, self.records.decode(batch.values))
+
+    def settle(self, opened: Opened) -> list[Work]:
+        """After the works were scored: the works of a second try, which are to be scored before `close`."""
+        more: list[Work] = []
+        for work in opened.works:
+            if work.purpose == "serve" and work.predictions.failures and work.plan.fallback is not None:
+                failed = np.fromiter(work.predictions.failures, np.intp, len(work.predictions.failures))
+                second = self.dispatch.second_try(opened, work, np.sort(failed))
+                if second is not None:
+                    more.append(second)
+        for ballot in opened.ballots:
+            lost = _undecided(ballot)
+            if len(lost) and ballot.plan.fallback is not None:
+                taken = lost if ballot.taken is None else ballot.taken[lost]
+                second = self.dispatch.try_fallback(opened, ballot.plan, ballot.data_type, taken)
+                if second is not None:
+                    more.append(second)
+        opened.works += more
+        return more
 
     def close(self, opened: Opened) -> list[Output]:
         """Encode what was scored, give the models back, and say what became of every record of the batch."""
         batch, unscored = opened.batch, opened.unscored
-        parts = []
+        closing = _Closing()
+        second_tries = [work for work in opened.works if work.purpose == "fallback"]
         for work in opened.works:
-            parts.append(self._encoded(batch, work, unscored))
-            self.live.give_back(work.model)
-        output, refused = result_output(self.plan.result_topic, batch, parts, self.too_large)
-        unscored += refused
-        outputs = [] if output is None else [output]
+            self._close_work(opened, work, closing, second_tries)
+        for ballot in opened.ballots:
+            self._close_ballot(opened, ballot, closing, second_tries)
+        self._give_back(opened)
+        outputs = []
+        for topic, encoded in ((self.plan.result_topic, closing.results), (self.plan.dark_topic, closing.dark)):
+            output, refused = result_output(topic, batch, encoded, self.too_large)
+            if output is not None:
+                outputs.append(output)
+            unscored += refused if encoded is closing.results else []
         if unscored:
             for stage, count in Counter(item.stage for item in unscored).items():
                 self.count_dead_letters(stage, count)
@@ -190,72 +152,86 @@ class Pipeline:
 
     def abandon(self, opened: Opened) -> None:
         """Give the models back without results: the worker is going down."""
-        for work in opened.works:
-            self.live.give_back(work.model)
+        self._give_back(opened)
 
-    def _routed(self, batch: ColumnBatch, decoded: DecodedBatch) -> list[tuple[str, Rows]]:
-        """Data types, with positions among the decoded rows."""
-        if not len(decoded.rows):
-            return []
-        match self.plan.route:
-            case "constant":
-                return [(self.plan.route_name, None)]
-            case "field":
-                return groups_of(decoded.texts[self.plan.route_text])
-            case "record_key":
-                return groups_of(text_column([batch.keys[i] for i in decoded.rows.tolist()]))
-            case "header":
-                headers: Sequence[Sequence[Header] | None] = batch.headers or [None] * len(batch)
-                return groups_of(
-                    text_column([_header(headers[i], self.plan.route_name) for i in decoded.rows.tolist()])
-                )
+    # ------------------------------------------------------------------ closing
 
-    def _nameless(self) -> str:
-        name = self.plan.route_name
-        where = {"field": f"field `{name}`", "header": f"header `{name}`"}.get(self.plan.route, "the record's key")
-        return f"{where} should name the data type and is missing, empty or not UTF-8"
-
-    def _work(self, model: LiveModel, decoded: DecodedBatch, rows: Rows) -> Work:
-        matrix, texts = decoded.matrix, [decoded.texts[i] for i in self.plan.feature_texts]
-        positions: Rows = decoded.rows if decoded.bad else None
-        if rows is not None:
-            matrix, texts, positions = matrix[rows], [text.take(rows) for text in texts], decoded.rows[rows]
-        return Work(model, positions, model.bindings[self.plan.name].features(matrix, texts))
-
-    def _encoded(self, batch: ColumnBatch, work: Work, unscored: list[Unscored]) -> Encoded:
-        model, rows, failures = work.model, work.rows, work.predictions.failures
-        timestamps = _column(batch.timestamps, rows)
-        self.observe(Observation(model, len(work.features), len(failures), work.seconds, timestamps))
-        offsets = _column(batch.offsets, rows)
+    def _close_work(self, opened: Opened, work: Work, closing: _Closing, second_tries: Sequence[Work]) -> None:
+        failures = work.predictions.failures
+        pairs = _compared(work, opened.works) if work.purpose == "dark" else NO_PAIRS
+        self._observe(opened.batch, work, pairs)
         kept: Rows = None
         if failures:
-            positions = np.arange(len(batch)) if rows is None else rows
-            unscored += [
-                Unscored(int(positions[i]), "score", reason, model.data_type, model.model, model.version)
-                for i, reason in failures.items()
-            ]
             kept = np.array([i for i in range(len(work.features)) if i not in failures], np.intp)
-            rows, offsets, timestamps = positions[kept], offsets[kept], timestamps[kept]
-            if not len(kept):
-                return Encoded(rows, [], None)
-        values = scored(model.scorer.signature, work.predictions)
-        if kept is not None:
-            values = values.take(kept)
-        columns = ScoredColumns(offsets, timestamps, values.prediction, values.label, values.scores)
-        provenance = Provenance(
-            model.model,
-            model.version,
-            model.sha256,
-            model.data_type,
-            batch.topic,
-            batch.partition,
-            model.control_offset,
-            self.worker,
+            if work.purpose != "dark":
+                opened.unscored += _failed(opened.batch, work, second_tries)
+        if not work.has_values:
+            return
+        values = work.values if kept is None else work.values.take(kept)
+        rows = work.rows if kept is None else _positions(opened.batch, work.rows)[kept]
+        encoded = self._encoded(opened.batch, work, rows, values, work.reason)
+        (closing.dark if work.purpose == "dark" else closing.results).append(encoded)
+
+    def _close_ballot(self, opened: Opened, ballot: Ballot, closing: _Closing, second_tries: Sequence[Work]) -> None:
+        for work in ballot.works:
+            if work is not None and not work.is_late:
+                self._observe(opened.batch, work, NO_PAIRS)
+        positions = _positions(opened.batch, ballot.rows)
+        decider = self.decider_of(ballot.plan.decider)
+        if decider is None:
+            why = f"there is no decider {ballot.plan.decider!r} on this worker"
+            opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
+            return
+        answers = _answers(ballot)
+        decided = decider(answers)
+        if isinstance(decided, Undecidable):
+            why = f"route {ballot.plan.key!r}: {decided.why}"
+            opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
+            return
+        tried = _tried(second_tries)
+        for row in positions[decided.chosen < 0].tolist():
+            if row not in tried:
+                opened.unscored.append(Unscored(row, "score", _nobody(ballot), ballot.data_type))
+        for index, chosen, values in parts(answers, decided):
+            work = ballot.works[index]
+            assert work is not None
+            closing.results.append(self._encoded(opened.batch, work, positions[chosen], values, "decided"))
+
+    def _encoded(self, batch: ColumnBatch, work: Work, rows: Rows, values: Scored, reason: Reason) -> Encoded:
+        model = work.model
+        columns = ScoredColumns(
+            _column(batch.offsets, rows),
+            _column(batch.timestamps, rows),
+            values.prediction,
+            values.label,
+            values.scores,
         )
+        provenance = Provenance(
+            model.model, model.version, model.sha256, work.data_type, batch.topic, batch.partition, work.plan.change,
+            self.worker, work.arm.name, work.plan.key, reason,
+        )  # fmt: skip
         headers = None
         if self.headers is not None:
             headers = self.headers(provenance, columns, self._record_headers(batch, rows))
         return Encoded(rows, self.results.encode(provenance, columns), headers)
+
+    def _observe(self, batch: ColumnBatch, work: Work, pairs: PairCounts) -> None:
+        failures = work.predictions.failures
+        looks = observe_predictions(work.values) if work.has_values and not failures else NO_PREDICTIONS
+        timestamps = _column(batch.timestamps, work.rows)
+        self.observe(
+            Observation(
+                work.model, work.data_type, len(work.features), len(failures), work.seconds, timestamps, looks, pairs
+            )
+        )
+
+    def _give_back(self, opened: Opened) -> None:
+        for work in opened.works:
+            self.dispatch.live.give_back(work.model)
+        for ballot in opened.ballots:
+            for each in ballot.works:
+                if each is not None and not each.is_late:  # a late one is given back when it has ended
+                    self.dispatch.live.give_back(each.model)
 
     def _record_headers(self, batch: ColumnBatch, rows: Rows) -> Sequence[Sequence[Header]]:
         if not self.plan.keeps_headers or batch.headers is None:
@@ -269,10 +245,59 @@ def _column(values: Sequence[int], rows: Rows) -> NDArray[np.int64]:
     return column if rows is None else column[rows]
 
 
-def _unrouted(decoded: DecodedBatch, rows: Rows, data_type: str, reason: str) -> list[Unscored]:
-    positions = decoded.rows if rows is None else decoded.rows[rows]
-    return [Unscored(row, "route", reason, data_type) for row in positions.tolist()]
+def _positions(batch: ColumnBatch, rows: Rows) -> NDArray[np.intp]:
+    return np.arange(len(batch)) if rows is None else rows
 
 
-def _header(headers: Sequence[Header] | None, name: str) -> bytes | None:
-    return next((value for key, value in reversed(headers or ()) if key == name), None)
+def _failed(batch: ColumnBatch, work: Work, second_tries: Sequence[Work]) -> list[Unscored]:
+    """The records that a model failed on and nobody tries again."""
+    positions = _positions(batch, work.rows)
+    tried = _tried(second_tries) if work.purpose == "serve" else set()
+    model = work.model
+    return [
+        Unscored(int(positions[i]), "score", reason, work.data_type, model.model, model.version)
+        for i, reason in work.predictions.failures.items()
+        if int(positions[i]) not in tried
+    ]
+
+
+def _tried(second_tries: Sequence[Work]) -> set[int]:
+    return {row for work in second_tries if work.rows is not None for row in work.rows.tolist()}
+
+
+def _compared(dark: Work, works: Sequence[Work]) -> PairCounts:
+    """A dark version beside the primary, where both scored exactly the same records."""
+    for work in works:
+        is_same = work.rows is dark.rows or (
+            work.rows is not None and dark.rows is not None and np.array_equal(work.rows, dark.rows)
+        )
+        if work.purpose == "serve" and is_same and work.plan is dark.plan and work.arm is dark.plan.arms[0]:
+            if work.predictions.failures or dark.predictions.failures or not (work.has_values and dark.has_values):
+                return NO_PAIRS
+            return compare(work.values, dark.values)
+    return NO_PAIRS
+
+
+def _answers(ballot: Ballot) -> Answers:
+    candidates: list[Candidate | None] = []
+    for work in ballot.works:
+        if work is None or work.is_late or not work.has_values:
+            candidates.append(None)
+            continue
+        has_value = np.ones(ballot.count, np.bool_)
+        has_value[list(work.predictions.failures)] = False
+        candidates.append(Candidate(work.values, has_value))
+    arrivals = [index for index in ballot.arrived if candidates[index] is not None]
+    return Answers(ballot.count, candidates, arrivals)
+
+
+def _undecided(ballot: Ballot) -> NDArray[np.intp]:
+    """Records for which no arm has a value."""
+    return np.flatnonzero(_answers(ballot).counts() == 0)
+
+
+def _nobody(ballot: Ballot) -> str:
+    late = [str(work.model) for work in ballot.works if work is not None and work.is_late]
+    said = f"; not in time: {', '.join(late)}" if late else ""
+    limit = ballot.plan.timeout_seconds * 1e3
+    return f"none of the {len(ballot.works)} arms of route {ballot.plan.key!r} had a value within {limit:g} ms{said}"

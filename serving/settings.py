@@ -122,15 +122,40 @@ class Route(Section):
         return self
 
 
+class Entity(Section):
+    """What a record is about: a machine, an account. All records of an entity are scored by one arm. Exactly one."""
+
+    field: str | None = None
+    """A text field of the record."""
+    record_key: bool = False
+    """The Kafka key; the default."""
+    header: str | None = None
+    """A Kafka header."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Entity:
+        given = [name for name in ("field", "record_key", "header") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of field, record_key, header; found {given or 'none'}")
+        return self
+
+
 class Results(Section):
     """Where a stream's results go."""
 
     topic: Name
     """Result topic; its key is the record's key."""
+    dark_topic: Name | None = None
+    """Topic of the results of dark versions, which nobody is to act on; null: the result topic's name and `.dark`."""
     format: Literal["protobuf", "json"] = "protobuf"
     """`modelserving.v1.ScoreResult`, or the same as a JSON object."""
     headers: Literal["none", "cloudevents", "passthrough"] = "none"
     """Headers cost about as much again as the record itself: none, CloudEvents 1.0 attributes, or the record's own."""
+
+    @property
+    def dark(self) -> str:
+        """Topic of the results of dark versions."""
+        return self.dark_topic or f"{self.topic}.dark"
 
 
 class Stream(Section):
@@ -146,6 +171,8 @@ class Stream(Section):
     """How records are encoded."""
     route: Route
     """How the data type is found."""
+    entity: Entity = Entity(record_key=True)
+    """How the entity is found that keeps to one arm where a route has several."""
     features: tuple[str, ...] = ()
     """Numeric fields, in the order that models with a nameless vector get. Protobuf: default is all numeric fields, in
     field order. `a.b` reaches into messages and objects, `v[8]` takes an array of exactly eight."""
@@ -202,6 +229,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{kind} used twice: {', '.join(sorted(twice))}")
         inputs = {stream.topic for stream in self.streams} | {self.control_topic.name}
         outputs = {stream.results.topic for stream in self.streams} | {self.dead_letter_topic}
+        outputs |= {stream.results.dark for stream in self.streams}
         if loops := inputs & outputs:
             raise ValueError(f"a worker would read what it writes: {', '.join(sorted(loops))}")
         return self

@@ -1,13 +1,12 @@
-"""Keeps what serves in step with the control log: fold, decide, load, swap, report.
+"""Keeps what serves in step with the control log: fold, find out what is needed, load, change plans, report.
 
     apply      each record of the log, in order, on the loop's thread: folded into the catalogue, nothing more
-    settle     after the log was read to its end, and after partitions came or went: carry out every decision there is;
+    settle     after the log was read to its end, and for partitions that came: carry out every decision there is;
                the feed hands out no record before
-    run        from then on: wake at each change, decide, start loads, and swap when one is ready
+    run        from then on: wake at each change, decide, start loads, take part in exact changes, make immediate ones
 
-Loads run in threads, at most `LOADS_AT_ONCE` together and one a data type. A swap is one assignment on the loop's thread
-between two batches. A model that is refused stays refused for this process; one that could not be had is tried again,
-after a pause that doubles, while the best version that can be had serves. Everything is reported on the log.
+Which plan scores which record is then a matter of offsets (`routing`); nothing is assigned between two batches but the
+offset at which an immediate change begins in each lane. Everything is reported on the log. Belongs to the loop's thread.
 """
 
 from __future__ import annotations
@@ -15,293 +14,268 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
 
 from model_store.core.catalogue import Catalogue, LogEntry, fold
-from model_store.core.control_records import Announced, ModelReport, ModelState, PartitionOffset
+from model_store.core.changes import Change, ChangeState
+from model_store.core.control_records import ModelState, PartitionOffset, RouteApplied
+from model_store.core.routes import Route, RouteEntry
 from model_store.core.versions import ModelVersion
-from serving.core.decisions import Load, Retire, decide
-from serving.core.errors import ModelLimitError
-from serving.live import LiveModel, LiveModels
-from serving.loader import Loaded, Loader, problem_of
+from serving.loads import Loads, Refusal
+from serving.needs import Needs, RouteNeeds, plan_versions, versions_of
+from serving.participant import Participant
+from serving.reports import Reports
+from serving.routing import Key, Routing
 
 log = structlog.get_logger(__name__)
 
-LOADS_AT_ONCE = 2
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Deferred:
-    """A version that could not be had: when to try again, and how long to wait after that."""
-
-    until: float
-    pause: float
+_TICK_SECONDS = 0.5
+"""How often positions are looked at while partitions are held: for the pace of lanes, and for plans that are over."""
 
 
 @dataclass(slots=True)
 class Swapper:
-    """Belongs to the event loop's thread.
+    """See the module.
 
     Attributes:
-        live: What serves.
-        loader: Loads in this object's threads.
-        report: Puts a report on the control log; returns at once.
-        placed_here: Which of these data types belong on this worker now.
-        positions: Next offset to be handed out, for each partition held.
-        on_swap: Called after each change of `live`, with the seconds that it took the loop.
-        worker: Worker id.
-        epoch: Unique for this process.
-        load_seconds: Longest load; one that takes longer is refused and its scorer closed when it comes.
+        routing: Which plan scores which record.
+        loads: What is loaded.
+        participant: This worker's part in exact changes.
+        reports: What others are told.
+        placed_here: Which of these route keys belong on this worker now.
+        positions: Lane -> the offset to be handed out next and the committed one, for the lanes that are held.
+        why_not: A reason to refuse a change that has nothing to do with loading.
+        on_change: Called after what serves changed, with the seconds that it took the loop; `None`: nothing was swapped.
     """
 
-    live: LiveModels
-    loader: Loader
-    report: Callable[[ModelReport], None]
+    routing: Routing
+    loads: Loads
+    participant: Participant
+    reports: Reports
     placed_here: Callable[[Iterable[str]], set[str]]
-    positions: Callable[[], Sequence[PartitionOffset]]
-    on_swap: Callable[[LiveModel | None, float], None]
-    worker: str
-    epoch: str
-    load_seconds: float
+    positions: Callable[[], Mapping[Key, tuple[int, int]]]
+    why_not: Callable[[Change], Refusal | None]
+    on_change: Callable[[float | None], None]
     catalogue: Catalogue = field(default_factory=Catalogue)
-    _refused: set[int] = field(default_factory=set)
-    _deferred: dict[int, _Deferred] = field(default_factory=dict)
-    _loading: dict[str, tuple[int, asyncio.Task[None]]] = field(default_factory=dict)
-    _reported: dict[int, ModelState] = field(default_factory=dict)
+    in_force: dict[str, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(LOADS_AT_ONCE, "load"))
-    _first_to_report: int = 0
+    _needs: Needs = field(init=False)
+    _lane_changes: int = 0
+    _urgent: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._needs = Needs(self.routing, self.loads.is_hopeless)
 
     def apply(self, entry: LogEntry) -> None:
         """Fold one record of the log."""
-        self.catalogue = fold(self.catalogue, entry)
-        if isinstance(entry.record, Announced):
+        before, self.catalogue = self.catalogue, fold(self.catalogue, entry)
+        after = self.catalogue
+        if (
+            after.routes is not before.routes
+            or after.changes is not before.changes
+            or after.lanes is not before.lanes
+            or after.jobs is not before.jobs
+        ):
             self._changed.set()
 
-    def placement_changed(self) -> None:
+    def wake(self, _version: ModelVersion | None = None) -> None:
+        """Something changed that the log does not say: a load ended, partitions came or went."""
+        self._changed.set()
+
+    def lanes_changed(self) -> None:
         """Partitions came or went: what belongs here is decided anew."""
+        self._lane_changes += 1
         self._changed.set()
 
     def caught_up(self) -> None:
         """The log was read to the end it had at start: versions that were replaced before need no report."""
-        self._first_to_report = self.catalogue.offset + 1
+        self.reports.first_to_report = self.catalogue.offset + 1
 
     async def settle(self) -> None:
         """Load until what serves is what the log says, as far as it can be had."""
         while True:
-            self._decide()
-            if not self._loading:
+            self.decide()
+            waited_for = self.loads.under_way(self._urgent)
+            if not waited_for:
                 return
-            await asyncio.wait([task for _, task in self._loading.values()], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
         while True:
-            self._decide()
+            self._changed.clear()
+            self.decide()
             try:
-                await asyncio.wait_for(self._changed.wait(), self._next_try())
+                await asyncio.wait_for(self._changed.wait(), self._next_look())
             except TimeoutError:
                 continue
-            self._changed.clear()
 
     async def stop(self) -> None:
         """End loads and close what serves. Only after the last batch was handed back."""
-        tasks = [task for _, task in self._loading.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for data_type in list(self.live.by_type):
-            self.live.retire(data_type)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self.loads.stop()
 
-    # ------------------------------------------------------------------ deciding
+    def decide(self) -> None:
+        """Do what is to be done now, and start what takes longer."""
+        catalogue = self.catalogue
+        self.routing.follow(catalogue)
+        self.participant.follow(catalogue)
+        here = self.placed_here(catalogue.routes)
+        positions = self.positions()
+        committed = {key: offset for key, (_, offset) in positions.items() if offset >= 0}
+        token = (self._lane_changes, self.loads.changes)
+        routes = [route for key, route in catalogue.routes.items() if key in here]
+        needs = self._needs.of_routes(routes, committed, token)
+        under_way = self._under_way(here)
+        self._load(needs, under_way)
+        self._change_at_once(routes, positions)
+        self._note_in_force(routes, needs)
+        self.participant.step(under_way, self.why_not, self._blocked(routes, positions))
+        self._drop(needs, under_way)
+        self.reports.rest(catalogue, here, self.in_force)
 
-    def _decide(self) -> None:
-        candidates = {data_type: self.catalogue.candidates(data_type) for data_type in self.catalogue.routes}
-        here = self.placed_here(candidates)
-        now = time.monotonic()
-        unavailable = {offset for offset, deferred in self._deferred.items() if deferred.until > now}
-        live = {data_type: model.control_offset for data_type, model in self.live.by_type.items()}
-        loading = {data_type: offset for data_type, (offset, _) in self._loading.items()}
-        for step in decide(candidates, live, self._refused | unavailable, loading, here):
-            match step:
-                case Load(data_type, ModelVersion() as version):
-                    self._start(data_type, version)
-                case Retire(data_type):
-                    self._retire(data_type)
-        self._report_the_rest(candidates, here)
+    def _next_look(self) -> float | None:
+        times = [self.loads.next_try()]
+        if self.participant.claims:
+            times.append(_TICK_SECONDS)
+        return min((seconds for seconds in times if seconds is not None), default=None)
 
-    def _next_try(self) -> float | None:
-        times = [deferred.until for deferred in self._deferred.values()]
-        return max(0.0, min(times) - time.monotonic()) + 0.001 if times else None
+    def _under_way(self, here: set[str]) -> dict[int, list[int]]:
+        """Exact change -> the versions that it needs here."""
+        found = {}
+        for change_id in self.catalogue.open_changes:
+            change = self.catalogue.changes.get(change_id)
+            if change is not None:
+                is_here = change.key in here
+                found[change_id] = plan_versions(self.catalogue, change.plan) if is_here else []
+        return found
 
     # ------------------------------------------------------------------ loading
 
-    def _start(self, data_type: str, version: ModelVersion) -> None:
-        if data_type in self._loading:
-            return  # one load a data type; what is newest when it ends is decided then
-        task = asyncio.create_task(self._load(data_type, version), name=f"load {version.model} v{version.version}")
-        self._loading[data_type] = (version.control_offset, task)
+    def _load(self, needs: Mapping[str, RouteNeeds], under_way: Mapping[int, Sequence[int]]) -> None:
+        wanted = [offset for each in needs.values() for offset in each.versions]
+        self._urgent = set(wanted)
+        for change_id, offsets in under_way.items():
+            wanted += offsets
+            change = self.catalogue.changes.get(change_id)
+            if change is not None and change.state is ChangeState.PROPOSED:
+                self._urgent.update(offsets)
+        for version in versions_of(self.catalogue, dict.fromkeys(wanted)):
+            self.loads.start(version)
+            trouble = self.loads.trouble(version.control_offset)
+            if trouble is not None:
+                self.reports.trouble(version, trouble)
 
-    async def _load(self, data_type: str, version: ModelVersion) -> None:
-        known = log.bind(
-            model=version.model, version=version.version, data_type=data_type, control_offset=version.control_offset
-        )
-        known.info("model.loading")
-        try:
-            loaded = await self._loaded(version)
-        except Exception as error:
-            self._failed(data_type, version, error)
-        else:
-            self._swap(data_type, version, loaded)
-        finally:
-            del self._loading[data_type]
-            self._changed.set()
-
-    async def _loaded(self, version: ModelVersion) -> Loaded:
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, self.loader.load, version.descriptor, version.control_offset
-        )
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), self.load_seconds)
-        except TimeoutError:
-            future.add_done_callback(_close_late)
-            raise ModelLimitError(
-                f"the model was not ready after {self.load_seconds:g} s, which is the limit"
-            ) from None
-        except asyncio.CancelledError:
-            future.add_done_callback(_close_late)
-            raise
-
-    def _failed(self, data_type: str, version: ModelVersion, error: Exception) -> None:
-        problem = problem_of(error)
-        serving = self.live.by_type.get(data_type)
-        fields = {"model": version.model, "version": version.version, "data_type": data_type, "reason": str(error)}
-        fields["serves_on"] = f"{serving.model} v{serving.version}" if serving else "nothing"
-        if problem == "unavailable":
-            before = self._deferred.get(version.control_offset)
-            pause = min(before.pause * 2, _LONGEST_PAUSE_SECONDS) if before else _FIRST_PAUSE_SECONDS
-            self._deferred[version.control_offset] = _Deferred(time.monotonic() + pause, pause)
-            log.warning("model.unavailable", retry_in_seconds=pause, **fields)
-            self._send(data_type, version, ModelState.RETRYING, reason=str(error), problem=problem)
+    def _drop(self, needs: Mapping[str, RouteNeeds], under_way: Mapping[int, Sequence[int]]) -> None:
+        loaded = self.loads.live.by_version
+        if not loaded:
             return
-        self._refused.add(version.control_offset)
-        self._deferred.pop(version.control_offset, None)
-        log.warning("model.refused", problem=problem, **fields)
-        reason = str(error) or type(error).__name__
-        self._send(data_type, version, ModelState.REFUSED, reason=reason, problem=problem)
+        kept = {offset for each in needs.values() for offset in each.versions}
+        kept.update(offset for offsets in under_way.values() for offset in offsets)
+        for offset in [offset for offset in loaded if offset not in kept]:
+            model = self.loads.drop(offset)
+            if model is not None:
+                log.info("model.dropped", model=model.model, version=model.version)
+                self.on_change(None)
 
-    # ------------------------------------------------------------------ swapping
+    # ------------------------------------------------------------------ changes
 
-    def _swap(self, data_type: str, version: ModelVersion, loaded: Loaded) -> None:
-        self._deferred.pop(version.control_offset, None)
-        model = LiveModel(
-            data_type,
-            version.model,
-            version.version,
-            loaded.sha256,
-            version.control_offset,
-            loaded.scorer,
-            loaded.bindings,
-            loaded.unbound,
-        )
-        start = time.perf_counter()
-        old = self.live.swap_in(model)
-        seconds = time.perf_counter() - start
-        since = tuple(self.positions())
-        self.on_swap(model, seconds)
-        log.info(
-            "model.live",
-            model=version.model,
-            version=version.version,
-            data_type=data_type,
-            replaced=f"{old.model} v{old.version}" if old else None,
-            load_ms=round(loaded.seconds * 1e3, 1),
-            swap_ms=round(seconds * 1e3, 3),
-        )
-        self._send(
-            data_type,
-            version,
-            ModelState.LIVE,
-            since=since,
-            load_ms=loaded.seconds * 1e3,
-            swap_ms=seconds * 1e3,
-            loaded=loaded,
-            reason="; ".join(f"stream {name}: {reason}" for name, reason in loaded.unbound.items()),
-        )
-
-    def _retire(self, data_type: str) -> None:
-        start = time.perf_counter()
-        old = self.live.retire(data_type)
-        self.on_swap(None, time.perf_counter() - start)
-        if old is not None:
-            log.info("model.retired", model=old.model, version=old.version, data_type=data_type)
-
-    # ------------------------------------------------------------------ reporting
-
-    def _report_the_rest(self, candidates: Mapping[str, Sequence[ModelVersion]], here: set[str]) -> None:
-        """Say of every announced version what became of it here, so that nobody waits for an answer."""
-        for data_type, versions in candidates.items():
-            if data_type not in here:
-                if versions and self._reported.get(versions[0].control_offset) is not ModelState.ELSEWHERE:
-                    self._send(data_type, versions[0], ModelState.ELSEWHERE)
+    def _change_at_once(self, routes: Iterable[Route], positions: Mapping[Key, tuple[int, int]]) -> None:
+        """Let immediate entries begin in the lanes where they do not score yet, if all that they need is here."""
+        claims = self.participant.claims
+        claimed = {key: positions[key][0] for key in claims if key in positions}
+        if not claimed:
+            return
+        for route in routes:
+            newest = route.current
+            if newest is None or newest.is_exact:
                 continue
-            serving = self.live.by_type.get(data_type)
-            for version in versions:
-                if version.control_offset < self._first_to_report:
-                    break
-                if (
-                    serving is not None
-                    and version.control_offset < serving.control_offset
-                    and self._reported.get(version.control_offset) in (None, ModelState.RETRYING)
-                ):
-                    reason = f"{serving.model} v{serving.version} came before it was loaded"
-                    self._send(data_type, version, ModelState.RETIRED, reason=reason)
+            begun: dict[int, tuple[RouteEntry, dict[Key, int]]] = {}
+            for key, position in claimed.items():
+                entry = self._not_begun(route, key)
+                if entry is not None and position >= 0:
+                    start = time.perf_counter()
+                    self.routing.apply_locally(entry, key, position)
+                    self.on_change(time.perf_counter() - start)
+                    begun.setdefault(entry.change, (entry, {}))[1][key] = position
+            for entry, since in begun.values():
+                self._report_begun(route.key, entry, since, claims)
 
-    def _send(
-        self,
-        data_type: str,
-        version: ModelVersion,
-        state: ModelState,
-        *,
-        reason: str = "",
-        problem: str = "",
-        since: tuple[PartitionOffset, ...] = (),
-        load_ms: float = 0.0,
-        swap_ms: float = 0.0,
-        loaded: Loaded | None = None,
+    def _not_begun(self, route: Route, key: Key) -> RouteEntry | None:
+        """The newest immediate entry that can begin in a lane now; `None` if a better one scores there or is on its way."""
+        for entry in route.newest_first():
+            if entry.is_exact or self.routing.cut(entry, key) is not None:
+                return None
+            versions = plan_versions(self.catalogue, entry.plan)
+            if all(self.loads.has(offset) for offset in versions):
+                return entry
+            if not any(self.loads.is_hopeless(offset) for offset in versions):
+                return None
+        return None
+
+    def _report_begun(
+        self, route_key: str, entry: RouteEntry, since: Mapping[Key, int], claims: Mapping[Key, str]
     ) -> None:
-        if self._reported.get(version.control_offset) is state is ModelState.RETRYING:
-            return  # one word about it is enough until something changes
-        self._reported[version.control_offset] = state
-        self.report(
-            ModelReport(
-                self.worker,
-                self.epoch,
-                version.control_offset,
-                version.model,
-                version.version,
-                data_type,
-                state,
-                reason=reason,
-                problem=problem,
-                since=since,
-                at_ms=int(time.time() * 1e3),
-                load_ms=load_ms,
-                swap_ms=swap_ms,
-                signature=loaded.scorer.signature if loaded else None,
-                sha256=loaded.sha256 if loaded else b"",
-                engine=loaded.scorer.engine if loaded else "",
-                artifact_bytes=loaded.size_bytes if loaded else 0,
-            )
-        )
+        by_claim: dict[str, list[PartitionOffset]] = {}
+        for key, offset in since.items():
+            by_claim.setdefault(claims[key], []).append(PartitionOffset(*key, offset))
+        me = self.participant
+        for claim, offsets in by_claim.items():
+            me.send(RouteApplied(me.worker, entry.change, route_key, claim, me.group, tuple(offsets)))
 
+    def _note_in_force(self, routes: Iterable[Route], needs: Mapping[str, RouteNeeds]) -> None:
+        """Say which plan serves each route from now on, once all of it is loaded."""
+        for route in routes:
+            entry = needs[route.key].wanted
+            if entry is None or self.in_force.get(route.key) == entry.change:
+                continue
+            if entry.plan is None:
+                self.in_force[route.key] = entry.change
+                log.info("route.removed", route=route.key, control_offset=entry.change)
+                continue
+            versions = plan_versions(self.catalogue, entry.plan)
+            if not all(self.loads.has(offset) for offset in versions):
+                continue
+            self.in_force[route.key] = entry.change
+            self.on_change(None)
+            self._report_live(route, entry)
 
-def _close_late(future: asyncio.Future[Loaded]) -> None:
-    if not future.cancelled() and future.exception() is None:
-        future.result().scorer.close()
+    def _report_live(self, route: Route, entry: RouteEntry) -> None:
+        assert entry.plan is not None
+        cuts = {key: self.routing.cut(entry, key) for key in self.participant.claims}
+        since = tuple(PartitionOffset(*key, cut) for key, cut in sorted(cuts.items()) if cut is not None)
+        log.info(
+            "route.changed", route=route.key, control_offset=entry.change, exact=entry.is_exact,
+            model=entry.plan.primary.target.model, version=entry.plan.primary.target.version, arms=len(entry.plan.arms),
+        )  # fmt: skip
+        targets = [self.catalogue.version(target) for target in entry.plan.serving_targets()]
+        served = [version for version in dict.fromkeys(targets) if version is not None]
+        for version in reversed(served):  # the primary is the last word on the route
+            self.reports.live(version, route.key, self.loads.loaded.get(version.control_offset), since)
+
+    def _blocked(self, routes: Iterable[Route], positions: Mapping[Key, tuple[int, int]]) -> dict[Key, int]:
+        """Lanes in which records must wait, because the plan that they are for was committed and is not loaded here yet."""
+        blocked: dict[Key, int] = {}
+        for route in routes:
+            entry = route.current
+            if (
+                entry is None
+                or not entry.is_exact
+                or entry.plan is None
+                or self.in_force.get(route.key) == entry.change
+            ):
+                continue
+            missing = [v for v in plan_versions(self.catalogue, entry.plan) if not self.loads.has(v)]
+            if not missing or any(offset in self.loads.refused for offset in missing):
+                continue
+            for key in self.participant.claims:
+                cut = self.routing.cut(entry, key)
+                if cut is not None and key in positions:
+                    at = max(cut, positions[key][0])
+                    blocked[key] = min(at, blocked.get(key, at))
+        return blocked
+
+    def state_of(self, version: ModelVersion) -> ModelState | None:
+        """What was last reported of a version; for diagnosis."""
+        return self.reports.last(version.control_offset)

@@ -23,14 +23,18 @@ _RETRY_SECONDS = 2.0
 
 
 def prepare_topics(
-    bootstrap: str, properties: Mapping[str, object], results: Mapping[str, str], dead_letters: str, commands: str
+    bootstrap: str,
+    properties: Mapping[str, object],
+    results: Mapping[str, Sequence[str]],
+    dead_letters: str,
+    commands: str,
 ) -> dict[str, int]:
     """Make the result topics and the dead-letter topic where they are missing. Blocks.
 
     Args:
         bootstrap: Kafka's `host:port` list.
         properties: Further librdkafka properties.
-        results: Data topic -> result topic.
+        results: Data topic -> its result topic and its dark topic.
         dead_letters: Dead-letter topic.
         commands: The topic that Faust insists on.
 
@@ -43,7 +47,10 @@ def prepare_topics(
     admin = AdminClient({"bootstrap.servers": bootstrap, **properties})
     partitions = _partitions(admin)
     wanted = [
-        NewTopic(result, partitions.get(data) or 1, -1) for data, result in results.items() if result not in partitions
+        NewTopic(result, partitions.get(data) or 1, -1)
+        for data, each in results.items()
+        for result in each
+        if result not in partitions
     ]
     if dead_letters not in partitions:
         wanted.append(NewTopic(dead_letters, 1, -1, config={"max.message.bytes": str(DEAD_LETTER_BYTES)}))

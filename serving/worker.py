@@ -23,17 +23,24 @@ from typing import Any
 import structlog
 from mode import Service
 
-from model_store.core.control_records import ModelReport, PartitionOffset, StreamDeclared, WorkerStarted
-from model_store.core.wire import encode_model_report, encode_worker_started
+from model_store.core.changes import Change
+from model_store.core.control_records import ModelReport, StreamDeclared, WorkerStarted
+from model_store.core.routes import is_pattern
+from model_store.core.rules import compile_rule
+from model_store.core.wire import encode_model_report, encode_worker_record, encode_worker_started
 from serving.adapters.exposition import Swaps
 from serving.adapters.metrics import MetricsServer
 from serving.adapters.statistics import StatisticsWriter
+from serving.core.deciders import Decider
 from serving.core.placement import is_placed_here
 from serving.feed import Feed, calm_collector
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
 from serving.feed.lanes import Key
 from serving.live import LiveModel, LiveModels
+from serving.loads import Refusal
+from serving.participant import Participant, WorkerRecord
+from serving.routing import Routing
 from serving.swapper import Swapper
 from serving.topics import wait_for_kafka
 
@@ -79,7 +86,11 @@ class Parts:
         control_log: Applies its entries to `swapper`.
         control_writer: For the worker's own reports.
         swapper: Keeps `live` in step with the log.
-        live: What serves.
+        live: What is loaded.
+        routing: Which plan scores which record.
+        participant: This worker's part in exact changes.
+        decider_of: Finds a decider by its name.
+        stream_fields: For each stream, the names of its fields.
         feed: Records in, results out.
         statistics: Writes them to Redis; `None` without one.
         metrics: The worker's HTTP port, already answering; `None` without one.
@@ -94,6 +105,10 @@ class Parts:
     control_writer: ControlWriter
     swapper: Swapper
     live: LiveModels
+    routing: Routing
+    participant: Participant
+    decider_of: Callable[[str], Decider | None]
+    stream_fields: Sequence[frozenset[str]]
     feed: Feed
     statistics: StatisticsWriter | None
     metrics: MetricsServer | None
@@ -213,16 +228,25 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
 
     # ------------------------------------------------------------------ for the feed
 
-    async def on_assigned(self, _partitions: Sequence[Key]) -> None:
-        """Partitions came: nothing of them is handed out before the models that they need are here."""
-        if self.parts.identity.placement == "keyed":
+    async def on_assigned(self, partitions: Sequence[Key]) -> None:
+        """Partitions came: nothing of them is handed out before they are claimed and the models that they need are here."""
+        parts = self.parts
+        if parts.identity.placement == "keyed":
             self._partition_counts = await self._prepared()  # a topic may be new, or may have grown
-            await self.parts.swapper.settle()
+        parts.swapper.lanes_changed()
+        await parts.swapper.settle()
+        await parts.participant.claim(partitions)
+        parts.swapper.lanes_changed()
+        await parts.swapper.settle()
         self._ready()
 
-    def on_revoked(self, _partitions: Sequence[Key]) -> None:
+    def on_revoked(self, partitions: Sequence[Key]) -> None:
         """Partitions went, and with them models that only they needed."""
-        self.parts.swapper.placement_changed()
+        self.parts.participant.forget(partitions)
+        for key in partitions:
+            if self.parts.feed.assignment(*key) is None:
+                self.parts.routing.forget(key)
+        self.parts.swapper.lanes_changed()
 
     # ------------------------------------------------------------------ for the swapper
 
@@ -231,27 +255,60 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         record = encode_model_report(report)
         self.parts.control_writer.send(record.key, record.value, record.headers)
 
-    def placed_here(self, data_types: Iterable[str]) -> set[str]:
-        """Which data types belong on this worker now."""
+    def send(self, record: WorkerRecord) -> None:
+        """Put a claim, a promise or the like on the control log; returns at once."""
+        encoded = encode_worker_record(record)
+        self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
+
+    def placed_here(self, keys: Iterable[str]) -> set[str]:
+        """Which routes belong on this worker now; one for several data types belongs on every worker."""
         if self.parts.identity.placement == "broadcast":
-            return set(data_types)
+            return set(keys)
         held: dict[str, list[int]] = {}
         for topic, partition in self.parts.feed.partitions():
             held.setdefault(topic, []).append(partition)
-        return {data_type for data_type in data_types if is_placed_here(data_type, held, self._partition_counts)}
+        return {key for key in keys if is_pattern(key) or is_placed_here(key, held, self._partition_counts)}
 
-    def positions(self) -> list[PartitionOffset]:
-        """The next offset of each partition held, where it is known."""
+    def positions(self) -> dict[Key, tuple[int, int]]:
+        """The next offset and the committed one of each partition held, where it is known."""
         feed = self.parts.feed
-        return [
-            PartitionOffset(topic, partition, position)
-            for topic, partition in feed.partitions()
-            if (position := feed.position(topic, partition)[0]) >= 0
-        ]
+        held = ((key, feed.position(*key)) for key in feed.partitions())
+        return {key: position for key, position in held if position[0] >= 0}
 
-    def on_swap(self, model: LiveModel | None, seconds: float) -> None:
+    def why_not(self, change: Change) -> Refusal | None:
+        """A reason why this worker cannot serve a plan, whatever it can load."""
+        plan = change.plan
+        if plan is None:
+            return None
+        if plan.speculation is not None and self.parts.decider_of(plan.speculation.decider) is None:
+            return Refusal("unsupported", f"there is no decider {plan.speculation.decider!r} on this worker")
+        for number, rule in enumerate(plan.rules, 1):
+            fields = compile_rule(rule.when).fields
+            missing = [sorted(fields - known) for known in self.parts.stream_fields]
+            if missing and all(missing):
+                return Refusal(
+                    "unsupported",
+                    f"rule {number} reads {', '.join(missing[0])}, which no stream of this worker names as a field",
+                )
+        return None
+
+    def on_change(self, seconds: float | None) -> None:
         """What serves changed: count it, and let more be in flight where a model runs elsewhere."""
-        if model is not None:
+        if seconds is not None:
             self.parts.swaps.observe(seconds)
-        runs_elsewhere = any(live.scorer.runs_elsewhere for live in self.parts.live.by_type.values())
+            self.parts.swapper.reports.swapped(seconds)
+        runs_elsewhere = any(live.scorer.runs_elsewhere for live in self.parts.live.by_version.values())
         self.parts.feed.overlap = OVERLAP if runs_elsewhere else 0
+
+    def serving(self) -> list[tuple[str, LiveModel]]:
+        """Route and primary, for the metrics. Any thread."""
+        swapper, live = self.parts.swapper, self.parts.live.by_version
+        catalogue, found = swapper.catalogue, []
+        for key, change in list(swapper.in_force.items()):
+            route = catalogue.routes.get(key)
+            entry = route.entry_of(change) if route is not None else None
+            plan = entry[1].plan if entry is not None else None
+            version = catalogue.version(plan.primary.target) if plan is not None else None
+            if version is not None and version.control_offset in live:
+                found.append((key, live[version.control_offset]))
+        return found

@@ -10,7 +10,7 @@ exist) changed where its next owner began. An entry of an immediate change has a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from model_store.core.lanes import Lane
@@ -70,17 +70,7 @@ def intervals(catalogue: Catalogue, route: Route, lane: Lane, start: int = 0) ->
 
     Only the entries that still score something at or above `start`: cheap for a worker that is near the end.
     """
-    found: list[Interval] = []
-    end: int | None = None
-    for entry in route.newest_first():
-        cut = cut_of(catalogue, entry, lane)
-        if cut is None or (end is not None and cut >= end):
-            continue  # a newer one began at or before it
-        found.append(Interval(cut, end, entry))
-        if cut <= start:
-            break
-        end = cut
-    return found
+    return _intervals(route, lambda entry: cut_of(catalogue, entry, lane), start)
 
 
 def entry_at(catalogue: Catalogue, route: Route, lane: Lane, offset: int) -> tuple[RouteEntry, int] | None:
@@ -158,3 +148,67 @@ def choose(plan: Plan, entity: bytes | None) -> tuple[Arm, str]:
         return plan.primary, "primary"
     arm = plan.arm(arm_at(plan.slots, slot_of(plan.salt, entity))) or plan.primary
     return arm, "primary" if arm is plan.primary else "arm"
+
+
+CutOf = Callable[[RouteEntry], int | None]
+"""First offset of an entry in some lane; `None`: none there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a lane that one entry scores for one data type, whichever route it is of.
+
+    Attributes:
+        start: First offset, inclusive.
+        end: Last offset, exclusive; `None`: to the end.
+        key: Of the route; empty where none serves.
+        entry: `None` where none serves.
+    """
+
+    start: int
+    end: int | None
+    key: str = ""
+    entry: RouteEntry | None = None
+
+
+def segments(routes: Sequence[Route], cut: CutOf, start: int) -> list[Segment]:
+    """What scores a data type in a lane from `start` on, ascending, without gaps.
+
+    Args:
+        routes: Those that may serve it, in precedence (`Catalogue.routes_for`).
+        cut: Where entries begin in the lane: `cut_of`, and what a worker knows before the log does.
+        start: First offset that matters.
+    """
+    found = [(route.key, _intervals(route, cut, start)) for route in routes]
+    starts = sorted({start, *(each.start for _, each_route in found for each in each_route if each.start > start)})
+    result: list[Segment] = []
+    for i, at in enumerate(starts):
+        key, entry = _serving(found, at)
+        end = starts[i + 1] if i + 1 < len(starts) else None
+        if result and result[-1].entry is entry and result[-1].key == key:
+            result[-1] = Segment(result[-1].start, end, key, entry)
+        else:
+            result.append(Segment(at, end, key, entry))
+    return result
+
+
+def _serving(found: Sequence[tuple[str, list[Interval]]], at: int) -> tuple[str, RouteEntry | None]:
+    for key, each_route in found:
+        entry = next((each.entry for each in each_route if each.start <= at), None)
+        if entry is not None and entry.plan is not None:
+            return key, entry
+    return "", None
+
+
+def _intervals(route: Route, cut: CutOf, start: int) -> list[Interval]:
+    found: list[Interval] = []
+    end: int | None = None
+    for entry in route.newest_first():
+        at = cut(entry)
+        if at is None or (end is not None and at >= end):
+            continue  # a newer one began at or before it
+        found.append(Interval(at, end, entry))
+        if at <= start:
+            break
+        end = at
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Protocol
 
 from prometheus_client.core import (
@@ -88,7 +88,7 @@ class Exposition(MetricSource):
         info: Mapping[str, str],
         statistics: Collector,
         swaps: Swaps,
-        live: Callable[[], Mapping[str, LiveModel]],
+        live: Callable[[], Iterable[tuple[str, LiveModel]]],
         feed: Callable[[], FeedNumbers | None],
     ) -> None:
         """Take what is counted where.
@@ -97,7 +97,7 @@ class Exposition(MetricSource):
             info: Labels of `sluice_worker_info`: worker, epoch, version ...
             statistics: Counts of models and dead letters.
             swaps: Counts of swaps.
-            live: Data type -> what serves it now; called in any thread.
+            live: Route and what is its primary now; called in any thread.
             feed: The feed's counts, `None` before it runs; called in any thread.
         """
         self._info = dict(info)
@@ -146,8 +146,8 @@ class Exposition(MetricSource):
     def _live_models(self) -> Metric:
         labels = ["data_type", "model", "version", "sha256"]
         live = GaugeMetricFamily("sluice_model_live", "1 for what serves a data type on this worker.", labels=labels)
-        for model in self._live().values():
-            live.add_metric([model.data_type, model.model, str(model.version), model.sha256.hex()], 1)
+        for route, model in self._live():
+            live.add_metric([route, model.model, str(model.version), model.sha256.hex()], 1)
         return live
 
 

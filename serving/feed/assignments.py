@@ -105,6 +105,7 @@ class Assignments:
             self._reader.pause(lane)
             fresh = self._lanes[key] = Lane(*key)
             fresh.hold_at = lane.hold_at
+            fresh.assignment = lane.assignment
             fresh.is_paused = True
             again.append(fresh)
         self._counts.rewinds += 1

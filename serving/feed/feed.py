@@ -210,6 +210,17 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         lane = self._lanes[topic, partition]
         return lane.position, lane.committed
 
+    def assignment(self, topic: str, partition: int) -> int | None:
+        """Which assignment of the partition to this process this is, once its start is known; `None` if it is not ours."""
+        lane = self._lanes.get((topic, partition))
+        return lane.assignment if lane is not None and lane.is_placed and lane.is_alive else None
+
+    def end(self, topic: str, partition: int) -> int | None:
+        """The offset after the partition's last record, as of the last fetch; `None` before there was one."""
+        lane = self._lanes.get((topic, partition))
+        behind = self._reader.lag(lane) if lane is not None else None
+        return None if lane is None or behind is None else lane.position + behind
+
     def partitions(self) -> list[Key]:
         """The partitions that are ours, those included that are not open yet."""
         return sorted(self._lanes)

@@ -11,6 +11,7 @@ acknowledged by the broker. Tickets may finish in any order; a commit only ever 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import Any
 
@@ -19,6 +20,8 @@ NOWHERE = -1
 
 Key = tuple[str, int]
 """Topic and partition."""
+
+_ASSIGNMENTS = itertools.count(1)
 
 
 class Ticket:
@@ -57,9 +60,11 @@ class Lane:
         hold_at: No record at or above this offset is handed out; `None` = no hold.
         kept: Records that were read but may not be handed out yet, in order.
         is_paused: The consumer was told not to fetch this partition.
+        assignment: Counts assignments of partitions to this process; a rewound lane keeps that of the one before it.
     """
 
     __slots__ = (
+        "assignment",
         "committed",
         "finished",
         "hold_at",
@@ -87,6 +92,7 @@ class Lane:
         self.hold_at: int | None = None
         self.kept: list[Any] = []
         self.tickets: deque[Ticket] = deque()
+        self.assignment = next(_ASSIGNMENTS)
 
     @property
     def key(self) -> Key:

@@ -1,0 +1,273 @@
+"""A worker's part in exact changes of routes: claim, ready, promise, hold.
+
+* **Claim.** Partitions that were assigned are claimed on the control log. Nothing of them is handed out before the claim
+  was read back: by then everything before it has been read, an accepted promise of the owner before included.
+* **Ready.** When all that a change needs is loaded. A refusal is said at once, and ends the change for everybody.
+* **Promise.** Once the change is proposed and all of it is loaded: for each claimed lane that has no promise, the larger of
+  its end and its position, and about 200 ms of traffic more, so that nobody ever reaches the hold. From that moment nothing
+  at or above it is handed out until the change is committed or aborted.
+* **Hold.** Also where a committed plan is not loaded here yet: its records wait, they are not scored by another.
+
+Belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from model_store.core.changes import Change, ChangeState
+from model_store.core.control_records import ChangeReady, CutsPromised, PartitionOffset, PartitionsClaimed, RouteApplied
+from model_store.core.lanes import Lane
+from model_store.core.state import Catalogue
+from serving.loads import Loads, Refusal
+from serving.routing import Key
+
+log = structlog.get_logger(__name__)
+
+MARGIN_SECONDS = 0.2
+"""Of traffic above the end: a promise is committed by then, so the hold is never reached."""
+
+_REPEAT_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
+
+WorkerRecord = PartitionsClaimed | ChangeReady | CutsPromised | RouteApplied
+
+
+class Lanes(Protocol):
+    """What is asked of the feed."""
+
+    def hold(self, topic: str, partition: int, offset: int) -> int:
+        """See `Feed.hold`."""
+        ...
+
+    def release(self, topic: str, partition: int) -> None:
+        """See `Feed.release`."""
+        ...
+
+    def position(self, topic: str, partition: int) -> tuple[int, int]:
+        """See `Feed.position`."""
+        ...
+
+    def end(self, topic: str, partition: int) -> int | None:
+        """See `Feed.end`."""
+        ...
+
+    def assignment(self, topic: str, partition: int) -> int | None:
+        """See `Feed.assignment`."""
+        ...
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How fast a lane goes: where it was when, and records a second since."""
+
+    at: float
+    position: int
+    rate: float = 0.0
+
+
+@dataclass(slots=True)
+class _Promised:
+    """What this worker promised, until the log says it too."""
+
+    cut: int
+    sent_at: float
+
+
+@dataclass(slots=True)
+class Participant:
+    """See the module.
+
+    Attributes:
+        lanes: The feed.
+        loads: What is loaded.
+        send: Puts a record on the control log; returns at once.
+        worker: Worker id.
+        epoch: Unique for this process.
+        group: Consumer group.
+    """
+
+    lanes: Lanes
+    loads: Loads
+    send: Callable[[WorkerRecord], None]
+    worker: str
+    epoch: str
+    group: str
+    _claimed: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    _claim_count: int = 0
+    _read_back: asyncio.Event = field(default_factory=asyncio.Event)
+    _catalogue: Catalogue = field(default_factory=Catalogue)
+    _told: dict[int, str] = field(default_factory=dict)
+    _mine: dict[tuple[int, Key], _Promised] = field(default_factory=dict)
+    _held: dict[Key, int] = field(default_factory=dict)
+    _paces: dict[Key, _Pace] = field(default_factory=dict)
+
+    async def claim(self, keys: Sequence[Key]) -> list[Key]:
+        """Claim lanes and wait until the log says so; returns those that are still ours."""
+        self._claim_count += 1
+        claim = f"{self.epoch}.{self._claim_count}"
+        assigned = {key: serial for key in keys if (serial := self.lanes.assignment(*key)) is not None}
+        partitions = tuple(PartitionOffset(*key, self.lanes.position(*key)[0]) for key in assigned)
+        record = PartitionsClaimed(self.worker, self.epoch, claim, self.group, partitions)
+        sent_at = began = time.monotonic()
+        self.send(record)
+        while True:
+            assigned = {key: serial for key, serial in assigned.items() if self.lanes.assignment(*key) == serial}
+            if all(self._is_read_back(key, claim) for key in assigned):
+                break
+            self._read_back.clear()
+            try:
+                await asyncio.wait_for(self._read_back.wait(), 1.0)
+            except TimeoutError:
+                if time.monotonic() - sent_at > _REPEAT_SECONDS:
+                    sent_at = time.monotonic()
+                    self.send(record)
+                if time.monotonic() - began > _PATIENCE_SECONDS:
+                    log.warning("claim.waiting", seconds=round(time.monotonic() - began), claim=claim)
+        self._claimed |= {key: (claim, serial) for key, serial in assigned.items()}
+        return list(assigned)
+
+    @property
+    def claims(self) -> dict[Key, str]:
+        """The claim of each lane that is ours, by an assignment that is still the same."""
+        return {key: claim for key, (claim, serial) in self._claimed.items() if self.lanes.assignment(*key) == serial}
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Partitions went."""
+        for key in keys:
+            claimed = self._claimed.get(key)
+            if claimed is not None and self.lanes.assignment(*key) != claimed[1]:
+                del self._claimed[key]
+                self._held.pop(key, None)
+                self._paces.pop(key, None)
+                self._mine = {at: promised for at, promised in self._mine.items() if at[1] != key}
+        self._read_back.set()
+
+    def follow(self, catalogue: Catalogue) -> None:
+        """The log goes on: claims may have been read back."""
+        if catalogue.lanes is not self._catalogue.lanes:
+            self._read_back.set()
+        self._catalogue = catalogue
+
+    def step(
+        self,
+        needs: Mapping[int, Collection[int]],
+        why_not: Callable[[Change], Refusal | None],
+        blocked: Mapping[Key, int],
+    ) -> None:
+        """Say and do what the open changes ask for now.
+
+        Args:
+            needs: Change -> control offsets of the versions that it needs on this worker.
+            why_not: A reason to refuse a change that has nothing to do with loading.
+            blocked: Lane -> first offset whose plan is not loaded here yet.
+        """
+        under_way = [
+            change
+            for change_id in sorted(self._catalogue.open_changes)
+            if (change := self._catalogue.changes.get(change_id)) is not None
+        ]
+        for change in under_way:
+            self._prepare(change, needs.get(change.id, ()), why_not)
+        self._measure()
+        for change in under_way:
+            if change.state is ChangeState.PROPOSED and self._told.get(change.id) == "":
+                self._promise(change)
+        ended = {change.id for change in under_way}
+        self._mine = {at: promised for at, promised in self._mine.items() if at[0] in ended}
+        self._hold(under_way, blocked)
+
+    def pending(self) -> bool:
+        """Something may have to be said again."""
+        return bool(self._mine)
+
+    # ------------------------------------------------------------------ parts of a step
+
+    def _prepare(self, change: Change, versions: Collection[int], why_not: Callable[[Change], Refusal | None]) -> None:
+        if change.id in self._told:
+            return
+        refusals = [self.loads.refused[offset] for offset in versions if offset in self.loads.refused]
+        refusal = refusals[0] if refusals else why_not(change)
+        if refusal is not None:
+            self._told[change.id] = refusal.problem or "refused"
+            self.send(ChangeReady(self.worker, self.epoch, change.id, refusal.problem or "refused", refusal.reason))
+            log.warning("change.refused", change=change.id, route=change.key, reason=refusal.reason)
+        elif all(self.loads.has(offset) for offset in versions):
+            self._told[change.id] = ""
+            self.send(ChangeReady(self.worker, self.epoch, change.id))
+            log.info("change.ready", change=change.id, route=change.key)
+
+    def _promise(self, change: Change) -> None:
+        by_claim: dict[str, list[PartitionOffset]] = {}
+        now = time.monotonic()
+        for key, claim in self.claims.items():
+            lane = Lane(self.group, *key)
+            if lane not in change.required or lane in change.promises:
+                continue
+            mine = self._mine.get((change.id, key))
+            if mine is not None and now - mine.sent_at < _REPEAT_SECONDS:
+                continue
+            if mine is None:
+                mine = _Promised(self._cut(key), now)
+                self._mine[change.id, key] = mine
+            mine.sent_at = now
+            by_claim.setdefault(claim, []).append(PartitionOffset(*key, mine.cut))
+        for claim, cuts in by_claim.items():
+            self.send(CutsPromised(self.worker, change.id, claim, self.group, tuple(cuts)))
+            log.info(
+                "cut.promised",
+                change=change.id,
+                route=change.key,
+                cuts={f"{c.topic}/{c.partition}": c.offset for c in cuts},
+            )
+
+    def _cut(self, key: Key) -> int:
+        """An offset that nothing at or above has been handed out of, and from now on held."""
+        position = self.lanes.position(*key)[0]
+        pace = self._paces.get(key)
+        margin = int(pace.rate * MARGIN_SECONDS) if pace is not None else 0
+        cut = max(self.lanes.end(*key) or 0, position) + margin
+        self._set_hold(key, min(cut, self._held.get(key, cut)))
+        return cut
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        for key in self.claims:
+            position = self.lanes.position(*key)[0]
+            pace = self._paces.setdefault(key, _Pace(now, position))
+            if now - pace.at >= MARGIN_SECONDS:
+                pace.rate = max(0.0, (position - pace.position) / (now - pace.at))
+                pace.at, pace.position = now, position
+
+    def _hold(self, under_way: Sequence[Change], blocked: Mapping[Key, int]) -> None:
+        for key in self.claims:
+            lane = Lane(self.group, *key)
+            limits = [blocked[key]] if key in blocked else []
+            for change in under_way:
+                if change.state is not ChangeState.PROPOSED:
+                    continue
+                promise, mine = change.promises.get(lane), self._mine.get((change.id, key))
+                if promise is not None:
+                    limits.append(promise.cut)
+                elif mine is not None:
+                    limits.append(mine.cut)
+            if limits:
+                self._set_hold(key, min(limits))
+            elif key in self._held:
+                del self._held[key]
+                self.lanes.release(*key)
+
+    def _set_hold(self, key: Key, offset: int) -> None:
+        if self._held.get(key) != offset:
+            self._held[key] = offset
+            self.lanes.hold(*key, offset)
+
+    def _is_read_back(self, key: Key, claim: str) -> bool:
+        lane = self._catalogue.lanes.get(Lane(self.group, *key))
+        return lane is not None and lane.claim == claim

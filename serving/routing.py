@@ -1,0 +1,124 @@
+"""Which plan scores which record on this worker: the routes of the catalogue, lane by lane, ready for the hot path.
+
+What the log says is asked of `model_store.core.timeline`, the same functions by which the control API answers. To that comes
+what only this worker knows yet: from which offset on it scores a lane by an immediate change. It tells the log at once,
+and the two agree from then on.
+
+The common question, one data type whose newest plan began before this batch, is one look into a dictionary. Belongs to
+the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from model_store.core.lanes import Lane
+from model_store.core.routes import Route, RouteEntry
+from model_store.core.state import EMPTY, Catalogue
+from model_store.core.timeline import cut_of, segments
+from serving.core.active_plan import ActivePlan, activate
+
+Key = tuple[str, int]
+"""Topic and partition."""
+
+_CACHED: Final = 10_000
+"""Lanes times data types; hostile records can name any number of data types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Offsets of a lane that one plan scores.
+
+    Attributes:
+        start: First offset, inclusive.
+        plan: `None` where no route serves.
+    """
+
+    start: int
+    plan: ActivePlan | None
+
+
+@dataclass(slots=True)
+class Routing:
+    """See the module.
+
+    Attributes:
+        group: Consumer group of this worker's lanes.
+        catalogue: What the log says; set by `follow`.
+    """
+
+    group: str
+    catalogue: Catalogue = EMPTY
+    _local: dict[tuple[int, Key], int] = field(default_factory=dict)
+    _stretches: dict[tuple[Key, str], list[Stretch]] = field(default_factory=dict)
+    _plans: dict[tuple[str, int], ActivePlan] = field(default_factory=dict)
+
+    def follow(self, catalogue: Catalogue) -> None:
+        """The log goes on."""
+        before, self.catalogue = self.catalogue, catalogue
+        if catalogue.routes is not before.routes or catalogue.lanes is not before.lanes:
+            self._stretches.clear()
+
+    def stretches(self, key: Key, data_type: str, first: int, last: int) -> Sequence[Stretch]:
+        """What scores the records `first` to `last` (inclusive) of a lane, ascending; the first covers `first`."""
+        cached = self._stretches.get((key, data_type))
+        if cached is None or cached[0].start > first:
+            cached = self._computed(key, data_type, first)
+        if cached[-1].start <= first:
+            return cached[-1:]
+        begin = max(i for i, stretch in enumerate(cached) if stretch.start <= first)
+        return [stretch for stretch in cached[begin:] if stretch.start <= last]
+
+    def apply_locally(self, entry: RouteEntry, key: Key, offset: int) -> None:
+        """From `offset` on this worker scores the lane by an immediate change."""
+        self._local.setdefault((entry.change, key), offset)
+        self._stretches.clear()
+
+    def forget(self, key: Key) -> None:
+        """The lane is another worker's now."""
+        self._local = {at: offset for at, offset in self._local.items() if at[1] != key}
+        self._stretches.clear()
+
+    def cut(self, entry: RouteEntry, key: Key) -> int | None:
+        """First offset of an entry in a lane, as the log says or this worker knows."""
+        logged = cut_of(self.catalogue, entry, Lane(self.group, *key))
+        return self._local.get((entry.change, key)) if logged is None else logged
+
+    def plan_of(self, route_key: str, entry: RouteEntry) -> ActivePlan | None:
+        """The plan of an entry, ready for use."""
+        if entry.plan is None:
+            return None
+        known = self._plans.get((route_key, entry.change))
+        if known is None:
+            if len(self._plans) >= _CACHED:
+                self._plans.clear()
+            known = self._plans[route_key, entry.change] = activate(self.catalogue, route_key, entry.change, entry.plan)
+        return known
+
+    def in_force(self, route: Route, key: Key, offset: int) -> list[RouteEntry]:
+        """The entries of a route that score records of a lane from `offset` on, newest first."""
+        found: list[RouteEntry] = []
+        end: int | None = None
+        for entry in route.newest_first():
+            at = self.cut(entry, key)
+            if at is None or (end is not None and at >= end):
+                continue
+            found.append(entry)
+            if at <= offset:
+                break
+            end = at
+        return found
+
+    def _computed(self, key: Key, data_type: str, first: int) -> list[Stretch]:
+        if len(self._stretches) >= _CACHED:
+            self._stretches.clear()
+        routes = self.catalogue.routes_for(data_type)
+        found = segments(routes, lambda entry: self.cut(entry, key), first)
+        stretches = [
+            Stretch(each.start, self.plan_of(each.key, each.entry) if each.entry is not None else None)
+            for each in found
+        ]
+        self._stretches[key, data_type] = stretches
+        return stretches
