@@ -23,6 +23,7 @@ from control_api.adapters.redis_replays import NoReplays, RedisReplays
 from control_api.adapters.statistics import NoStatistics, StatisticsReader
 from control_api.core.happenings import Happenings
 from control_api.core.log_events import events_of
+from control_api.driver import Driver
 from control_api.errors import INVALID, PROBLEM_JSON, install_error_handlers
 from control_api.parts import Parts
 from control_api.ports import LogRecord
@@ -131,8 +132,8 @@ async def _assemble(
         parts.replays, parts.statistics = RedisReplays(redis), StatisticsReader(store)
     follower.start()
     stack.push_async_callback(follower.stop)
-    watch = asyncio.create_task(_watch_members(parts))
-    stack.push_async_callback(_cancel, watch)
+    for task in (_watch_members(parts), Driver(parts).run()):
+        stack.push_async_callback(_cancel, asyncio.create_task(task))
     return parts
 
 

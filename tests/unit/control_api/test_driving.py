@@ -281,7 +281,7 @@ def test_a_rollout_goes_dark_then_to_a_share_then_to_all_and_is_completed() -> N
     world.cut_over()
     assert world.serving() == {"tree v1": 10_000}
     assert world.route().plan is not None
-    assert world.route().plan.dark == (Target("tree", 2),)  # type: ignore[union-attr]  # just asserted
+    assert world.route().plan.dark == (Target("tree", 2),)
     assert world.wanted() == []
 
     world.wait(10)
