@@ -89,6 +89,10 @@ def asked(expression: str, record: Record) -> bool | None:
 @settings(max_examples=400)
 @given(rules, st.lists(records, min_size=1, max_size=6))
 @example(
+    "(1.0 / n > 0.0 ? t : u) == 'x'",
+    [dict(zip((*NUMBERS, *TEXTS), (zero, 1.0, 1.0, "x", "y"), strict=True)) for zero in (0.0, -0.0)],
+)
+@example(
     "n != m && !(t == 'x') || r.x / n > 1.0",
     [dict(zip((*NUMBERS, *TEXTS), (0.0, float("nan"), 1.0, None, "x"), strict=True))],
 )
