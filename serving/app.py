@@ -8,6 +8,7 @@ of a worker has its own Faust group for that topic, so that it never takes part 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import secrets
 import socket
@@ -47,6 +48,7 @@ from serving.feed import ColumnBatch, Feed, FeedChannel, Header, Output, StartAt
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
 from serving.feed.log_record import read_record
+from serving.jobs import Jobs
 from serving.live import LiveModel, LiveModels
 from serving.loader import Loader
 from serving.loads import Loads
@@ -208,7 +210,10 @@ def _parts(
         positions=worker.positions,
         why_not=worker.why_not,
         on_change=worker.on_change,
+        follow=lambda catalogue: worker.parts.jobs.follow(catalogue),
     )
+    streams_here = frozenset(stream.settings.name for stream in streams)
+    jobs = Jobs(worker.command, worker_id, identity.epoch, streams_here, lambda: _as_json(settings))
     outputs = {stream.settings.topic: (stream.plan.result_topic, stream.plan.dark_topic) for stream in streams}
     return Parts(
         identity=identity,
@@ -225,6 +230,7 @@ def _parts(
         live=live,
         routing=routing,
         participant=participant,
+        jobs=jobs,
         decider_of=_decider_of,
         stream_fields=[frozenset((*stream.plan.numbers, *stream.plan.texts)) for stream in streams],
         feed=feed,
@@ -258,6 +264,13 @@ def _agent(parts: Parts, streams: list[OpenedStream], collector: Collector) -> S
         for stream in streams
     }
     return ScoringAgent(pipelines, parts.threads, parts.feed.fail)
+
+
+def _as_json(settings: Settings) -> str:
+    """The settings for a process that works for this worker: without its identity, and with its own metrics off."""
+    document = settings.model_dump(mode="json", exclude={"worker_id"})
+    document["metrics"]["port"] = None
+    return json.dumps(document)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
-from serving.core.deciders import Answers, Candidate, Decider, Undecidable, parts
+from serving.core.deciders import Answers, Candidate, Decided, Decider, Undecidable, parts
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
@@ -183,7 +183,7 @@ class Pipeline:
             opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
             return
         answers = _answers(ballot)
-        decided = decider(answers)
+        decided = _decided(decider, answers)
         if isinstance(decided, Undecidable):
             why = f"route {ballot.plan.key!r}: {decided.why}"
             opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
@@ -289,6 +289,13 @@ def _answers(ballot: Ballot) -> Answers:
         candidates.append(Candidate(work.values, has_value))
     arrivals = [index for index in ballot.arrived if candidates[index] is not None]
     return Answers(ballot.count, candidates, arrivals)
+
+
+def _decided(decider: Decider, answers: Answers) -> Decided | Undecidable:
+    try:
+        return decider(answers)
+    except Exception as error:  # a decider may be a third party's; it costs its own records and nobody else's
+        return Undecidable(f"its decider failed: {type(error).__name__}: {error}")
 
 
 def _undecided(ballot: Ballot) -> NDArray[np.intp]:

@@ -24,7 +24,7 @@ _SHORTEST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONG_ENOUGH_SECONDS = 60.0  # a process that lived so long had started well: the next pause is short again
 _STOP_SECONDS = 30.0
-_PARENT = "SLUICE_WORKER_PARENT"
+PARENT = "SLUICE_WORKER_PARENT"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -60,15 +60,15 @@ def run_processes(count: int, arguments: Sequence[str], worker_id: str | None, m
 
 def die_with_parent() -> None:
     """In a process that `run_processes` started: stop in order when the parent is gone, however it went. Linux only."""
-    if os.environ.get(_PARENT) is None or sys.platform != "linux":
+    if os.environ.get(PARENT) is None or sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(os.environ[_PARENT]):  # it went before the line above
+    if os.getppid() != int(os.environ[PARENT]):  # it went before the line above
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _environment(index: int, worker_id: str | None, metrics_port: int | None) -> dict[str, str]:
-    own = {**os.environ, _PARENT: str(os.getpid())}
+    own = {**os.environ, PARENT: str(os.getpid())}
     if worker_id:
         own["SERVING_WORKER_ID"] = f"{worker_id}-{index}"
     if metrics_port:

@@ -48,6 +48,7 @@ class Swapper:
         positions: Lane -> the offset to be handed out next and the committed one, for the lanes that are held.
         why_not: A reason to refuse a change that has nothing to do with loading.
         on_change: Called after what serves changed, with the seconds that it took the loop; `None`: nothing was swapped.
+        follow: Called with the state at each decision, for whoever else goes by it.
     """
 
     routing: Routing
@@ -58,6 +59,7 @@ class Swapper:
     positions: Callable[[], Mapping[Key, tuple[int, int]]]
     why_not: Callable[[Change], Refusal | None]
     on_change: Callable[[float | None], None]
+    follow: Callable[[Catalogue], None]
     catalogue: Catalogue = field(default_factory=Catalogue)
     in_force: dict[str, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -134,6 +136,7 @@ class Swapper:
         self.participant.step(under_way, self.why_not, self._blocked(routes, positions))
         self._drop(needs, under_way)
         self.reports.rest(catalogue, here, self.in_force)
+        self.follow(catalogue)
 
     def _next_look(self) -> float | None:
         times = [self.loads.next_try()]

@@ -24,10 +24,11 @@ import structlog
 from mode import Service
 
 from model_store.core.changes import Change
+from model_store.core.commands import Command
 from model_store.core.control_records import ModelReport, StreamDeclared, WorkerStarted
 from model_store.core.routes import is_pattern
 from model_store.core.rules import compile_rule
-from model_store.core.wire import encode_model_report, encode_worker_record, encode_worker_started
+from model_store.core.wire import encode_command, encode_model_report, encode_worker_record, encode_worker_started
 from serving.adapters.exposition import Swaps
 from serving.adapters.metrics import MetricsServer
 from serving.adapters.statistics import StatisticsWriter
@@ -37,6 +38,7 @@ from serving.feed import Feed, calm_collector
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
 from serving.feed.lanes import Key
+from serving.jobs import Jobs
 from serving.live import LiveModel, LiveModels
 from serving.loads import Refusal
 from serving.participant import Participant, WorkerRecord
@@ -89,6 +91,7 @@ class Parts:
         live: What is loaded.
         routing: Which plan scores which record.
         participant: This worker's part in exact changes.
+        jobs: Work beside the stream.
         decider_of: Finds a decider by its name.
         stream_fields: For each stream, the names of its fields.
         feed: Records in, results out.
@@ -107,6 +110,7 @@ class Parts:
     live: LiveModels
     routing: Routing
     participant: Participant
+    jobs: Jobs
     decider_of: Callable[[str], Decider | None]
     stream_fields: Sequence[frozenset[str]]
     feed: Feed
@@ -147,6 +151,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.jobs.stop()
         if parts.feed.started:
             await parts.feed.stop()
         await parts.swapper.stop()
@@ -258,6 +263,11 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
     def send(self, record: WorkerRecord) -> None:
         """Put a claim, a promise or the like on the control log; returns at once."""
         encoded = encode_worker_record(record)
+        self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
+
+    def command(self, command: Command) -> None:
+        """Put a command on the control log; returns at once."""
+        encoded = encode_command(command)
         self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
 
     def placed_here(self, keys: Iterable[str]) -> set[str]:
