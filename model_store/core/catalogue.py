@@ -108,7 +108,7 @@ def revision_of(catalogue: Catalogue, body: CommandBody) -> int | None:
         case ChangeRoute(key=key) | StartRollout(key=key):
             route = catalogue.routes.get(key)
             return ABSENT if route is None else route.revision
-        case RegisterModel(model=name) | SetPolicy(model=name) | SetAlias(model=name):
+        case RegisterModel(model=name) | SetPolicy(model=name) | SetAlias(model=name) | SetStage(model=name, version=0):
             model = catalogue.models.get(name)
             return ABSENT if model is None or model.is_deleted else model.revision
         case RegisterVersion(descriptor=descriptor):

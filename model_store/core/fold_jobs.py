@@ -70,4 +70,4 @@ def _open(catalogue: Catalogue, job_id: int) -> Job:
 
 
 def _with(catalogue: Catalogue, job: Job) -> Catalogue:
-    return replace(catalogue, jobs=catalogue.jobs.set(job.id, job))
+    return replace(catalogue, jobs=catalogue.jobs.set(job.id, job, lambda other: other.state.is_open))

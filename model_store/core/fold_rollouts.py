@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from model_store.core.commands import Command, StartRollout, SteerRollout
 from model_store.core.errors import CommandRefusedError
-from model_store.core.fold_routes import aborted
+from model_store.core.fold_routes import aborted, with_rollout
 from model_store.core.fold_versions import check_active, check_policy, find_version
 from model_store.core.plans import WHOLE
 from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered
@@ -42,11 +43,7 @@ def start_rollout(catalogue: Catalogue, entry: LogEntry, command: Command, body:
     )  # fmt: skip
     rollout = rollout.told(Steered(entry.timestamp_ms, entry.offset, command.actor, "started", command.reason))
     route = replace(route, rollout=rollout.id, revision=entry.offset)
-    return replace(
-        catalogue,
-        rollouts=catalogue.rollouts.set(rollout.id, rollout),
-        routes=catalogue.routes.set(route.key, route),
-    )
+    return with_rollout(replace(catalogue, routes=catalogue.routes.set(route.key, route)), rollout)
 
 
 def steer_rollout(catalogue: Catalogue, entry: LogEntry, command: Command, body: SteerRollout) -> Catalogue:
@@ -82,13 +79,13 @@ def steer_rollout(catalogue: Catalogue, entry: LogEntry, command: Command, body:
             raise CommandRefusedError(
                 "invalid", f"{body.action!r} is none of pause, resume, promote, abort, rollback, complete"
             )
-    return replace(catalogue, rollouts=catalogue.rollouts.set(rollout.id, after.told(steered)))
+    return with_rollout(catalogue, after.told(steered))
 
 
 def _reverting(catalogue: Catalogue, entry: LogEntry, rollout: Rollout, steered: Steered) -> Catalogue:
     goal = RolloutState.ROLLED_BACK if steered.action == "rollback" else RolloutState.ABORTED
     rollout = replace(rollout, state=RolloutState.REVERTING, goal=goal).told(steered)
-    catalogue = replace(catalogue, rollouts=catalogue.rollouts.set(rollout.id, rollout))
+    catalogue = with_rollout(catalogue, rollout)
     change = catalogue.open_change(catalogue.routes[rollout.key])
     if change is not None:
         catalogue = aborted(catalogue, entry, change, f"rollout {rollout.id} goes back: {steered.reason}")
@@ -102,11 +99,7 @@ def _reverting(catalogue: Catalogue, entry: LogEntry, rollout: Rollout, steered:
 def _over(catalogue: Catalogue, entry: LogEntry, rollout: Rollout, steered: Steered | None) -> Catalogue:
     rollout = rollout if steered is None else rollout.told(steered)
     route = replace(catalogue.routes[rollout.key], rollout=None, revision=entry.offset)
-    return replace(
-        catalogue,
-        rollouts=catalogue.rollouts.set(rollout.id, rollout),
-        routes=catalogue.routes.set(route.key, route),
-    )
+    return with_rollout(replace(catalogue, routes=catalogue.routes.set(route.key, route)), rollout)
 
 
 def _check_steps(body: StartRollout) -> None:
@@ -117,5 +110,5 @@ def _check_steps(body: StartRollout) -> None:
         raise CommandRefusedError("invalid", f"the weights of the steps rise from 0 to {WHOLE}, these are {weights}")
     if weights[-1] != WHOLE:
         raise CommandRefusedError("invalid", f"the last step has all of the traffic ({WHOLE}), not {weights[-1]}")
-    if any(step.bake_seconds < 0 for step in body.steps):
-        raise CommandRefusedError("invalid", "a step cannot bake for less than 0 seconds")
+    if not all(0 <= step.bake_seconds < math.inf for step in body.steps):  # false for NaN too
+        raise CommandRefusedError("invalid", "a step bakes for a finite number of seconds, at least 0")

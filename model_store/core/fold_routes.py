@@ -4,7 +4,7 @@ What makes a cut-over exact is decided here, by the log's order, alike for every
 change is committed, that an abort comes too late. Rules that must all hold:
 
 * a promise counts only under the latest claim of its lane, once, while the change is proposed;
-* a lane that is claimed for the first time while a change is proposed has to promise too;
+* a lane that is claimed while a change is under way has to promise too, whoever forgot it;
 * the change is committed where the last missing promise is accepted;
 * an immediate change of the route ends an exact one that is under way, and a rollout.
 """
@@ -96,11 +96,16 @@ def turn_to(catalogue: Catalogue, version: ModelVersion, mode: str, deadline_ms:
 
 
 def propose(catalogue: Catalogue, entry: LogEntry, body: ProposeChange) -> Catalogue:
-    """All are ready: the owners of these lanes may promise."""
+    """All are ready: the owners of these lanes may promise, and must.
+
+    Whoever proposed had read the change, and perhaps nothing after it: a lane that was claimed since then has an owner that
+    it may not know of, and that would go on with the old plan if it were not asked. So it has to promise too.
+    """
     change = _open(catalogue, body.change)
     if change.state is not ChangeState.PREPARED:
         raise CommandRefusedError("conflict", f"change op-{change.id} is {change.state.value} already")
-    change = replace(change, state=ChangeState.PROPOSED, required=frozenset(body.lanes))
+    since = {lane for lane, owner in catalogue.lanes.items() if owner.offset > change.id}
+    change = replace(change, state=ChangeState.PROPOSED, required=frozenset(body.lanes) | since)
     return _commit_if_complete(_with_change(catalogue, change), entry, change)
 
 
@@ -177,7 +182,13 @@ def aborted(catalogue: Catalogue, entry: LogEntry, change: Change, why: str) -> 
     rollout = rollout.told(Steered(entry.timestamp_ms, entry.offset, "", "step aborted", why))
     if rollout.state is RolloutState.RUNNING:
         rollout = replace(rollout, state=RolloutState.PAUSED)
-    return replace(catalogue, rollouts=catalogue.rollouts.set(rollout.id, rollout))
+    return with_rollout(catalogue, rollout)
+
+
+def with_rollout(catalogue: Catalogue, rollout: Rollout) -> Catalogue:
+    """The catalogue with a rollout as it is now; those under way are never dropped."""
+    rollouts = catalogue.rollouts.set(rollout.id, rollout, lambda other: other.state.is_open)
+    return replace(catalogue, rollouts=rollouts)
 
 
 def _check_rollout(catalogue: Catalogue, route: Route | None, body: ChangeRoute) -> None:
@@ -248,7 +259,7 @@ def _at_once(catalogue: Catalogue, entry: LogEntry, change: Change, why: str) ->
     if route is not None and rollout is not None and change.rollout is None:
         rollout = replace(rollout, state=RolloutState.ABORTED, goal=RolloutState.ABORTED)
         rollout = rollout.told(Steered(entry.timestamp_ms, entry.offset, change.actor, "superseded", why))
-        catalogue = replace(catalogue, rollouts=catalogue.rollouts.set(rollout.id, rollout))
+        catalogue = with_rollout(catalogue, rollout)
         catalogue = _with_route(catalogue, replace(catalogue.routes[route.key], rollout=None))
     return _committed(catalogue, entry, change)
 
@@ -275,14 +286,15 @@ def _stepped(catalogue: Catalogue, entry: LogEntry, rollout: Rollout, step: int)
     if step == BACK:
         rollout = replace(rollout, state=rollout.goal)
         catalogue = _with_route(catalogue, replace(catalogue.routes[rollout.key], rollout=None))
-    return replace(catalogue, rollouts=catalogue.rollouts.set(rollout.id, rollout))
+    return with_rollout(catalogue, rollout)
 
 
 def _with_change(catalogue: Catalogue, change: Change) -> Catalogue:
     under_way = catalogue.open_changes - {change.id}
     if change.state.is_open:
         under_way |= {change.id}
-    return replace(catalogue, changes=catalogue.changes.set(change.id, change), open_changes=under_way)
+    changes = catalogue.changes.set(change.id, change, lambda other: other.state.is_open)
+    return replace(catalogue, changes=changes, open_changes=under_way)
 
 
 def _with_route(catalogue: Catalogue, route: Route) -> Catalogue:

@@ -1,17 +1,40 @@
+import math
 import time
+from dataclasses import replace
 
-from model_store.core.catalogue import EMPTY, REJECTED_KEPT, REQUESTS_KEPT, Catalogue, LogEntry, fold, fold_all
+import pytest
+from immutables import Map
+
+from model_store.core.bounded import BoundedMap
+from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold, fold_all, revision_of
+from model_store.core.changes import ChangeState
+from model_store.core.commands import (
+    ChangeRoute,
+    Command,
+    CommandBody,
+    Outcome,
+    ProposeChange,
+    RegisterVersion,
+    SetStage,
+    StartRollout,
+    Step,
+)
 from model_store.core.control_records import (
     Announced,
     ControlRecord,
     Invalid,
     ModelReport,
     ModelState,
+    PartitionOffset,
+    PartitionsClaimed,
     Unknown,
     WorkerStarted,
 )
 from model_store.core.descriptor import Descriptor
-from model_store.core.versions import ROUTE_HISTORY
+from model_store.core.lanes import Lane
+from model_store.core.plans import WHOLE, Target, plain_plan
+from model_store.core.routes import ROUTE_HISTORY, Route
+from model_store.core.state import REJECTED_KEPT, REQUESTS_KEPT
 
 
 def announced(name: str = "tree", data_type: str = "wine", request_id: str = "") -> Announced:
@@ -26,6 +49,27 @@ def folded(*records: ControlRecord) -> Catalogue:
     return fold_all(EMPTY, [LogEntry(offset, 1_000 + offset, record) for offset, record in enumerate(records)])
 
 
+def serving(catalogue: Catalogue, key: str) -> Target:
+    plan = catalogue.routes[key].plan
+    assert plan is not None
+    return plan.primary.target
+
+
+def asked(body: CommandBody, revision: int | None = None) -> Command:
+    return Command("", "ann", "why", body, revision)
+
+
+def outcome(catalogue: Catalogue) -> Outcome:
+    """Of the command that was folded last."""
+    found = catalogue.outcomes.get(catalogue.offset)
+    assert found is not None
+    return found
+
+
+def claimed(partition: int, at: int = 0) -> PartitionsClaimed:
+    return PartitionsClaimed("w1", "e1", f"claim-{partition}", "g", (PartitionOffset("t", partition, at),))
+
+
 def loaded(*records: ControlRecord) -> dict[str, int]:
     worker = folded(*records).workers.get("w1")
     assert worker is not None
@@ -35,9 +79,10 @@ def loaded(*records: ControlRecord) -> dict[str, int]:
 def test_an_announcement_becomes_a_version_and_turns_its_route() -> None:
     catalogue = folded(announced(), announced("forest"), announced())
 
-    current = catalogue.routes["wine"].current
+    current = catalogue.routes["wine"].history[0]
     assert (current.model, current.version, current.control_offset, current.published_at_ms) == ("tree", 2, 2, 1_002)
-    assert [version.model for version in catalogue.candidates("wine")] == ["tree", "forest", "tree"]
+    assert serving(catalogue, "wine") == Target("tree", 2)
+    assert [version.model for version in catalogue.routes["wine"].history] == ["tree", "forest", "tree"]
     assert catalogue.models["tree"].created_at_ms == 1_000
     assert catalogue.models["tree"].latest_version == current
 
@@ -45,18 +90,23 @@ def test_an_announcement_becomes_a_version_and_turns_its_route() -> None:
 def test_a_model_serves_several_data_types_with_one_count_of_versions() -> None:
     catalogue = folded(announced("tree", "red"), announced("tree", "white"))
 
-    assert catalogue.routes["red"].current.version == 1
-    assert catalogue.routes["white"].current.version == 2
+    assert serving(catalogue, "red") == Target("tree", 1)
+    assert serving(catalogue, "white") == Target("tree", 2)
 
 
-def test_an_unknown_data_type_has_no_candidates() -> None:
-    assert EMPTY.candidates("wine") == ()
+def test_an_unknown_data_type_has_no_route() -> None:
+    assert EMPTY.routes_for("wine") == []
+
+
+def test_a_route_that_was_never_given_a_plan_serves_nothing() -> None:
+    assert (Route("wine").current, Route("wine").plan) == (None, None)
 
 
 def test_a_route_remembers_a_bounded_stack() -> None:
     catalogue = folded(*[announced() for _ in range(ROUTE_HISTORY + 20)])
 
-    assert len(catalogue.candidates("wine")) == ROUTE_HISTORY
+    assert len(catalogue.routes["wine"].history) == ROUTE_HISTORY
+    assert len(catalogue.routes["wine"].entries) == ROUTE_HISTORY + 20
     assert catalogue.models["tree"].latest == ROUTE_HISTORY + 20
 
 
@@ -125,6 +175,74 @@ def test_a_report_of_a_worker_that_was_never_announced_makes_it_known() -> None:
 
     assert worker is not None
     assert (worker.started, worker.epoch, list(worker.loaded)) == (None, "e1", ["wine"])
+
+
+def test_a_model_is_deleted_by_whoever_saw_its_newest_revision() -> None:
+    catalogue = folded(announced(), announced("forest"))
+    seen = revision_of(catalogue, SetStage("tree", 0, "deleted"))
+    assert seen == catalogue.models["tree"].revision == 0
+
+    late = fold(folded(announced(), announced("forest"), announced()), LogEntry(9, 0, deletion(seen)))
+    in_time = fold(catalogue, LogEntry(9, 0, deletion(seen)))
+
+    assert outcome(late).problem == "stale"
+    assert outcome(in_time).is_accepted
+    assert in_time.models["tree"].is_deleted
+
+
+def deletion(revision: int | None) -> Command:
+    return asked(SetStage("tree", 0, "deleted"), revision)
+
+
+def test_a_lane_that_was_claimed_since_a_change_was_asked_for_has_to_promise_whoever_forgot_it() -> None:
+    change = asked(ChangeRoute("wine", plain_plan("tree", 1)))
+
+    catalogue = folded(announced(), claimed(0), change, claimed(1), asked(ProposeChange(2, (Lane("g", "t", 0),))))
+
+    found = catalogue.changes.get(2)
+    assert found is not None
+    assert found.required == {Lane("g", "t", 0), Lane("g", "t", 1)}
+    assert found.state is ChangeState.PROPOSED
+
+
+def test_a_lane_that_was_claimed_before_and_is_not_named_need_not_promise() -> None:
+    change = asked(ChangeRoute("wine", plain_plan("tree", 1)))
+
+    catalogue = folded(announced(), claimed(0), change, asked(ProposeChange(2, ())))
+
+    found = catalogue.changes.get(2)
+    assert found is not None
+    assert found.state is ChangeState.COMMITTED
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
+def test_a_step_that_never_ends_baking_is_refused(seconds: float) -> None:
+    start = StartRollout("wine", Target("forest", 1), (Step(WHOLE, seconds),))
+
+    catalogue = folded(announced(), announced("forest", "other"), asked(start))
+
+    assert outcome(catalogue).problem == "invalid"
+
+
+def test_a_change_that_is_under_way_outlives_any_number_of_newer_ones() -> None:
+    small = replace(EMPTY, changes=BoundedMap(2))
+    log = [announced(), asked(ChangeRoute("wine", plain_plan("tree", 1))), *[announced("a", "b")] * 5]
+
+    catalogue = fold_all(small, [LogEntry(offset, 0, record) for offset, record in enumerate(log)])
+
+    change = catalogue.open_change(catalogue.routes["wine"])
+    assert change is not None
+    assert len(catalogue.changes) == 2
+
+
+def test_references_of_a_registration_and_its_change_share_its_offset() -> None:
+    body = RegisterVersion(announced().descriptor, Map({"run_id": "7"}), "exact")
+
+    catalogue = folded(asked(body))
+
+    assert outcome(catalogue).version == 0
+    assert catalogue.versions[0].references == Map({"run_id": "7"})
+    assert catalogue.open_changes == {0}
 
 
 def test_folding_costs_the_same_per_record_however_long_the_log_is() -> None:
