@@ -23,12 +23,14 @@ from control_api.adapters.redis_replays import NoReplays, RedisReplays
 from control_api.adapters.statistics import NoStatistics, StatisticsReader
 from control_api.core.happenings import Happenings
 from control_api.core.log_events import events_of
+from control_api.core.past import Past
 from control_api.driver import Driver
 from control_api.errors import INVALID, PROBLEM_JSON, install_error_handlers
 from control_api.parts import Parts
 from control_api.ports import LogRecord
 from control_api.reading import refuse_unknown_parameters
 from control_api.routes import (
+    aliases,
     deployments,
     events,
     models,
@@ -36,6 +38,7 @@ from control_api.routes import (
     probes,
     problems,
     publishing,
+    registry,
     stats,
     streams,
     workers,
@@ -52,7 +55,20 @@ from model_store.stats_store import RedisStatistics
 log = structlog.get_logger(__name__)
 
 _REDIS_SECONDS = 1.0
-_ROUTES = (publishing, models, deployments, workers, operations, stats, streams, events, probes, problems)
+_ROUTES = (
+    publishing,
+    registry,
+    aliases,
+    models,
+    deployments,
+    workers,
+    operations,
+    stats,
+    streams,
+    events,
+    probes,
+    problems,
+)
 _DESCRIPTION = """
 Publish models for the data types of a stream, see what serves where and since when, and how well.
 
@@ -102,8 +118,8 @@ async def _assemble(
         **settings.kafka.properties,
     }
     topic = settings.control_topic.name
-    happenings = Happenings(settings.limits.events_kept)
-    follower = ControlLogFollower[Catalogue](kafka, topic, _folding(settings, happenings), lambda: EMPTY)
+    happenings, past = Happenings(settings.limits.events_kept), Past()
+    follower = ControlLogFollower[Catalogue](kafka, topic, _folding(settings, happenings, past), lambda: EMPTY)
     writer = ControlLogWriter(kafka, topic, settings.waits.publish_seconds)
     stack.push_async_callback(writer.close)
     parts = Parts(
@@ -118,6 +134,7 @@ async def _assemble(
         statistics=NoStatistics(),
         happenings=happenings,
         streams=streams_open,
+        past=past,
     )
     if settings.redis_url is not None:
         redis = Redis.from_url(
@@ -137,13 +154,14 @@ async def _assemble(
     return parts
 
 
-def _folding(settings: Settings, happenings: Happenings) -> Callable[[Catalogue, LogRecord], Catalogue]:
+def _folding(settings: Settings, happenings: Happenings, past: Past) -> Callable[[Catalogue, LogRecord], Catalogue]:
     dialect = settings.control_topic.dialect
 
     def step(catalogue: Catalogue, record: LogRecord) -> Catalogue:
         control_record = decode_record(record.headers, record.key, record.value, dialect)
         entry = LogEntry(record.offset, record.timestamp_ms, control_record)
         after = fold(catalogue, entry)
+        past.note(catalogue, after, entry.timestamp_ms)
         events = events_of(entry, catalogue, after)
         for number, (kind, data) in enumerate(events, 1):
             happenings.note(entry.offset if number == len(events) else None, kind, data)

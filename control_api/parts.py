@@ -8,6 +8,7 @@ from typing import Literal
 from control_api.adapters.kafka_log import ControlLogFollower, ControlLogReader
 from control_api.core.happenings import Happenings
 from control_api.core.judging import Judged
+from control_api.core.past import Past
 from control_api.core.snapshot import Snapshot
 from control_api.errors import NOT_CAUGHT_UP, ApiError
 from control_api.ports import Groups, Membership, Publisher, Replays, Statistics, Topics
@@ -23,6 +24,7 @@ class Parts:
     """What the routes work with.
 
     Attributes:
+        past: States of the registry that were.
         seen: Who lived when it was last asked.
         judged: Rollout -> the latest evaluation of its guards by this replica.
     """
@@ -38,6 +40,7 @@ class Parts:
     statistics: Statistics
     happenings: Happenings
     streams: EventStreams
+    past: Past = field(default_factory=Past)
     seen: Membership = field(default_factory=Membership)
     judged: dict[int, Judged] = field(default_factory=dict)
 

@@ -16,9 +16,12 @@ from fastapi import Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
+from control_api.core.past import TooLongAgoError
 from control_api.core.snapshot import Snapshot
-from control_api.errors import INVALID, NOT_CAUGHT_UP, ApiError
+from control_api.errors import INVALID, NOT_CAUGHT_UP, NOT_FOUND, ApiError
 from control_api.parts import Parts
+from control_api.ports import Membership
+from control_api.schemas.shape import epoch_ms, rfc3339
 
 CONTROL_OFFSET = "X-Control-Offset"
 
@@ -43,11 +46,13 @@ PartsHere = Annotated[Parts, Depends(parts_of)]
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """A misspelt parameter is an error, never ignored.
+    """A misspelt parameter is an error, never ignored; and a path that ends where a name should be is none.
 
     Raises:
-        ApiError: `INVALID` naming it.
+        ApiError: `INVALID` naming the parameter, `NOT_FOUND` for the path.
     """
+    if "" in request.path_params.values():
+        raise ApiError(NOT_FOUND, f"{request.method} {request.url.path}: Not Found")
     known = _query_names(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
@@ -75,6 +80,35 @@ async def snapshot(parts: PartsHere, min_control_offset: MinControlOffset = None
 
 
 SnapshotNow = Annotated[Snapshot, Depends(snapshot)]
+
+
+def instant(text: str, parameter: str) -> int:
+    """An instant of a query, milliseconds since 1970 UTC.
+
+    Raises:
+        ApiError: `INVALID` if it is none.
+    """
+    try:
+        return epoch_ms(text)
+    except (ValueError, OverflowError) as error:
+        where = f"/query/{parameter}"
+        detail = f"{parameter} is an instant of RFC 3339 with its offset, such as 2026-03-01T12:00:00Z: {error}"
+        raise ApiError(INVALID, detail, errors=({"pointer": where, "detail": detail},)) from error
+
+
+def snapshot_as_of(parts: Parts, snapshot: Snapshot, as_of: str | None) -> Snapshot:
+    """The state to answer from: this moment's, or the registry as it was, without what workers said.
+
+    Raises:
+        ApiError: `INVALID` if `as_of` is no instant, or is longer ago than what is kept.
+    """
+    if as_of is None:
+        return snapshot
+    try:
+        then = parts.past.at(instant(as_of, "as_of"))
+    except TooLongAgoError as error:
+        raise ApiError(INVALID, f"as_of goes back to {rfc3339(max(0, error.oldest_ms))}") from error
+    return Snapshot(then, snapshot.applied_offset, Membership())
 
 
 def answer(request: Request, snapshot: Snapshot, body: BaseModel, revision: int | None = None) -> Response:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from control_api.schemas.shape import ControlOffset, EpochMs, PageOf, Shape, Time, VersionText
+from control_api.schemas.shape import ControlOffset, EpochMs, PageOf, Revision, Shape, Time, VersionText
 
 Status = Literal["PENDING_REGISTRATION", "READY", "FAILED_REGISTRATION"]
 OutcomeState = Literal["pending", "live", "refused", "retired", "retrying", "elsewhere", "superseded"]
@@ -73,8 +73,52 @@ class Binding(Shape):
     field: str
 
 
+Stage = Literal["active", "retired", "deleted"]
+
+
+class Approval(Shape):
+    """Somebody's word on a version."""
+
+    actor: str = Field(description="Who.")
+    approved: bool = Field(description="Or refused.")
+    reason: str
+    plan_digest: str = Field(description="Of the plan that it was shown in; empty: the version as such.")
+    at: Time
+    control_offset: ControlOffset
+
+
+class Approvals(Shape):
+    """The latest word of each person on a version."""
+
+    name: str
+    version: VersionText
+    approvals: list[Approval] = Field(description="Newest first.")
+    approved_by: list[str] = Field(description="Who approved it; nobody while somebody's latest word is a refusal.")
+    needed: int = Field(description="How many the model's policy asks for.")
+    revision: Revision
+
+
+class Policy(Shape):
+    """What a version needs before it may serve; dark, it may always run."""
+
+    approvals: int = Field(description="How many people must have approved it.")
+    needs_backtest: bool = Field(description="It must have passed a back-test.")
+    retire_after_seconds: int = Field(
+        description="A version that nothing has routed to for so long is retired by itself; 0: never."
+    )
+
+
+class Alias(Shape):
+    """A name that points to a version."""
+
+    name: str = Field(description="Registered model name.", examples=["wine-tree"])
+    alias: str = Field(examples=["champion"])
+    version: VersionText
+    revision: Revision
+
+
 class ModelVersion(Shape):
-    """One version of a registered model."""
+    """One version of a registered model. Its content never changes; what people say about it may."""
 
     name: str = Field(examples=["wine-tree"])
     version: VersionText
@@ -100,6 +144,18 @@ class ModelVersion(Shape):
     input_names: list[str]
     output_names: list[str]
     feature_mapping: list[Binding]
+    stage: Stage = Field(description="Only an `active` version can be routed to.")
+    stage_reason: str = Field(description="Why it is not active.")
+    tags: dict[str, str]
+    aliases: list[str] = Field(description="Aliases that name it.")
+    owner: str = Field(description="Of the model.")
+    references: dict[str, str] = Field(
+        description="Where it comes from: `training_data`, `code`, `run_id`, `environment` and whatever else."
+    )
+    approvals: list[Approval] = Field(description="The latest word of each person, newest first.")
+    backtest: str | None = Field(description="Operation id of the last back-test that it passed.", examples=["op-41"])
+    routes: list[str] = Field(description="Keys of the routes whose plan has it, dark or not.")
+    revision: Revision
     workers: list[Outcome] = Field(description="What became of it on each worker that lives or has reported.")
 
 
@@ -107,25 +163,30 @@ class RegisteredModel(Shape):
     """A model name and its newest version."""
 
     name: str = Field(examples=["wine-tree"])
-    description: str = Field(description="Of the newest version.")
-    use_case: str = Field(description="Of the newest version.")
+    description: str = Field(description="Of the newest version, if nobody gave it one of its own.")
+    use_case: str = Field(description="The same way.")
     type: str = Field(description="Of the newest version.")
     data_types: list[str] = Field(description="Data types that any of its versions was published for.")
     serving: list[str] = Field(description="Data types that it serves now.")
     version_count: int
     latest_version: VersionText | None = Field(description="Null before the first.")
     latest_status: Status | None
+    owner: str = Field(description="A person or a team.")
+    tags: dict[str, str]
+    aliases: dict[str, VersionText] = Field(description="Alias -> version.")
+    policy: Policy
+    revision: Revision
     creation_timestamp: EpochMs
     last_updated_timestamp: EpochMs
 
 
 class RegisteredModels(PageOf):
-    """A page of models, by name."""
+    """A page of models."""
 
     registered_models: list[RegisteredModel]
 
 
 class ModelVersions(PageOf):
-    """A page of versions, newest first."""
+    """A page of versions."""
 
     model_versions: list[ModelVersion]

@@ -30,3 +30,28 @@ LastEventId = Annotated[
 ]
 Follow = Annotated[bool, Query(description="Stream events as they come; the same as `Accept: text/event-stream`.")]
 ReasonParameter = Annotated[str, Query(alias="reason", max_length=4096, description="Why, for the record.")]
+AsOf = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="RFC 3339: as it was then, instead of now.",
+        examples=["2026-03-01T12:00:00Z"],
+    ),
+]
+Filter = Annotated[
+    str | None,
+    Query(
+        max_length=2000,
+        description="Only what meets this, in MLflow's grammar: `name LIKE 'wine%' AND tags.team = 'a'`.",
+        examples=["name LIKE 'wine%' AND tags.team = 'cellar'"],
+    ),
+]
+OrderBy = Annotated[
+    list[str],
+    Query(
+        max_length=10,
+        description="`<attribute> [ASC|DESC]`, repeated or with commas; then by name or number.",
+        examples=[["last_updated_timestamp DESC"]],
+    ),
+]
+AliasName = Annotated[str, Path(description="Alias.", examples=["champion"], max_length=128)]

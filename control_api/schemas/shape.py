@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -23,6 +24,9 @@ class PageOf(Shape):
 Time = Annotated[str, Field(description="RFC 3339, UTC, with milliseconds.", examples=["2026-03-01T12:00:00.000Z"])]
 EpochMs = Annotated[int, Field(description="Milliseconds since 1970 UTC.", examples=[1772366400000])]
 ControlOffset = Annotated[int, Field(description="Offset in the control log.", ge=0, examples=[42])]
+Revision = Annotated[
+    int, Field(description="Control offset of the last change of it; what `If-Match` compares.", ge=-1, examples=[42])
+]
 VersionText = Annotated[str, Field(description="Version: a positive integer, as text.", examples=["3"])]
 
 
@@ -30,3 +34,15 @@ def rfc3339(epoch_ms: int) -> str:
     """The instant as text, in UTC with milliseconds."""
     moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_ms % 1000:03d}Z"
+
+
+def epoch_ms(text: str) -> int:
+    """Inverse of `rfc3339`, for any offset from UTC.
+
+    Raises:
+        ValueError: It is no such instant, or has no offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("an instant needs its offset from UTC, such as Z")
+    return math.floor(moment.timestamp() * 1000)
