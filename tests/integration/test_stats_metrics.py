@@ -54,7 +54,7 @@ class Worker:
         self.live: dict[str, LiveModel] = {}
         self.feed: FeedNumbers | None = None
         info = {"worker": "w1", "epoch": "e1", "version": "0.1.0"}
-        source = Exposition(info, self.collector, self.swaps, lambda: self.live, lambda: self.feed)
+        source = Exposition(info, self.collector, self.swaps, lambda: self.live.items(), lambda: self.feed)
         self.server = MetricsServer(source)
         self.server.start()
 

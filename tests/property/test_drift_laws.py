@@ -17,7 +17,14 @@ numbers = st.builds(
 )
 labels = st.builds(
     lambda counts, missing, weight: counts_of_labels(((str(name), count) for name, count in counts), missing, weight),
-    st.lists(st.tuples(st.integers(0, 90), st.integers(1, 500)), min_size=1, max_size=80),
+    # A few labels, and more than are kept by name.
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 500)), min_size=1, max_size=8)
+    | st.builds(
+        lambda first, count, times: [(name, times) for name in range(first, first + count)],
+        st.integers(0, 90),
+        st.integers(1, 120),
+        st.integers(1, 500),
+    ),
     st.integers(0, 5),
     st.integers(1, 5),
 )

@@ -227,6 +227,15 @@ def test_numbers_counted_apart_and_merged_are_numbers_counted_together(values: l
 
 
 @settings(deadline=None)
+@given(pairs, pairs)
+def test_a_sum_of_differences_can_always_be_written(one: PairCounts, two: PairCounts) -> None:
+    merged = one.merged(two)
+
+    assert max(one.difference_nano, two.difference_nano) <= merged.difference_nano <= MOST_NANO
+    assert one.merged(PairCounts(1, 1, MOST_NANO)).difference_nano == MOST_NANO
+
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 8)), min_size=1, max_size=6))
 def test_weighted_rows_tell_at_most_as_much_as_the_rows_that_were_looked_at(batches: list[tuple[int, int]]) -> None:
     merged = NO_PREDICTIONS

@@ -21,7 +21,7 @@ from serving.core.signals import compare, observe_predictions
 
 GUARDS = (*DEFAULT_GUARDS, Guard("disagreement", 0.15))
 WEIGHTS = (0.01, 0.05, 0.25, 1.0)
-EVALUATIONS_A_STEP = 7
+EVALUATIONS_A_STEP = 6
 EVALUATION_SECONDS = 10
 SLOTS_A_WINDOW = 6
 BATCHES_A_SLOT = 14
