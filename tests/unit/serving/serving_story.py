@@ -11,7 +11,13 @@ from immutables import Map
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.commands import ChangeRoute, Command, CommandBody, ProposeChange, RegisterVersion
-from model_store.core.control_records import ControlRecord, CutsPromised, PartitionOffset, PartitionsClaimed, RouteApplied
+from model_store.core.control_records import (
+    ControlRecord,
+    CutsPromised,
+    PartitionOffset,
+    PartitionsClaimed,
+    RouteApplied,
+)
 from model_store.core.descriptor import Descriptor
 from model_store.core.lanes import Lane
 from model_store.core.plans import WHOLE, Arm, Plan, Rule, Target

@@ -49,7 +49,7 @@ def test_a_plan_with_one_arm_looks_at_no_record():
 
 
 def test_slots_share_the_entities_out_and_an_entity_keeps_its_arm():
-    made, logged = active(plan(1, 2, weights=(5_000, 5_000)))
+    made, _ = active(plan(1, 2, weights=(5_000, 5_000)))
 
     first = chosen(shares(made, ENTITIES, {}, {}, 200)[0], 200)
     turned = chosen(shares(made, ENTITIES[::-1], {}, {}, 200)[0], 200)
