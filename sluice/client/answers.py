@@ -12,12 +12,13 @@ class Published(Struct, frozen=True, kw_only=True):
     """A descriptor is in the control log.
 
     Attributes:
-        operation: Id of the operation that says what becomes of it.
+        operation: Id of the operation that says what becomes of it; `None` where it was only registered.
         version: The version it got, a number as text; `None` if the API had not read it back yet.
         artifact_bytes: Size of the file; `None` where it was published by location.
+        mode: As asked for; `immediate` instead of `exact` where no worker lives that could promise an offset.
     """
 
-    operation: str
+    operation: str | None = None
     model: str
     version: str | None = None
     data_type: str
@@ -25,6 +26,28 @@ class Published(Struct, frozen=True, kw_only=True):
     control_offset: int
     sha256: str = ""
     artifact_bytes: int | None = None
+    mode: str = ""
+
+
+class Replaced(Struct, frozen=True, kw_only=True):
+    """What serves a data type before a publication."""
+
+    model: str
+    version: str
+
+
+class PublicationPlan(Struct, frozen=True, kw_only=True):
+    """What a publication would do; nothing was written. See `Published`."""
+
+    model: str
+    version: str
+    data_type: str
+    type: str = ""
+    sha256: str = ""
+    artifact_bytes: int | None = None
+    source: str | None = None
+    replaces: Replaced | None = None
+    mode: str = ""
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -58,29 +81,117 @@ class Outcome(Struct, frozen=True, kw_only=True):
     swap_ms: float = 0.0
 
 
-class Operation(Struct, frozen=True, kw_only=True):
-    """What becomes of one publication, worker by worker.
+class Cut(Struct, frozen=True, kw_only=True):
+    """One partition of a change, as one consumer group reads it.
 
     Attributes:
+        owner: The worker that has it now.
+        cut: First offset that the new plan scores; `None` while it is not promised.
+    """
+
+    group: str = ""
+    topic: str
+    partition: int
+    owner: str = ""
+    cut: int | None = None
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """What becomes of a write that takes time.
+
+    Attributes:
+        kind: `publish`, `change`, `rollout`, `backtest`, `correction` or `command`.
         state: `running`, `succeeded` or `failed`.
-        message: What it waits for, or why it failed.
-        version: `None` for a descriptor that was refused on its face.
-        done: Live workers that have said what became of it.
-        total: Live workers.
+        phase: Of a change: `prepared` (workers load), `proposed` (partitions promise), `committed` or `aborted`.
+        message: What it waits for, what was reached, or why it failed.
+        key: Of the route that it changes.
+        version: Of the plan's primary; `None` for what was refused on its face, and where nothing serves any more.
+        deadline: When an exact change is given up.
+        actor: Who asked.
+        reason: Why, as they said.
+        mode: `exact` or `immediate`, of a change.
+        rollout: Id of the rollout that it is a step of.
+        done: Of `total`: workers that have said what became of it, cuts promised, steps taken.
+        ready: Workers that have everything loaded that an exact change needs.
+        cuts: Of a change: its partitions and where they change, as far as it is known.
     """
 
     id: str
     kind: str = "publish"
     state: str
+    phase: str | None = None
     message: str = ""
-    model: str
+    key: str | None = None
+    model: str = ""
     version: str | None = None
-    data_type: str
+    data_type: str = ""
     control_offset: int
     created_at: datetime
-    done: int
-    total: int
+    deadline: datetime | None = None
+    actor: str = ""
+    reason: str = ""
+    mode: str | None = None
+    rollout: str | None = None
+    done: int = 0
+    total: int = 0
+    ready: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
     workers: tuple[Outcome, ...] = ()
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """What a version needs before it may serve; dark, it may always run.
+
+    Attributes:
+        approvals: How many people must have approved it.
+        needs_backtest: It must have passed a back-test.
+        retire_after_seconds: It is retired by itself when nothing has routed to it for so long; 0: never.
+    """
+
+    approvals: int = 0
+    needs_backtest: bool = False
+    retire_after_seconds: int = 0
+
+
+class Alias(Struct, frozen=True, kw_only=True):
+    """A name that points to a version. Its revision is that of its model."""
+
+    name: str
+    alias: str
+    version: str
+    revision: int
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """Somebody's word on a version.
+
+    Attributes:
+        approved: Or refused.
+        plan_digest: Of the plan that it was shown in; empty: the version as such.
+    """
+
+    actor: str
+    approved: bool
+    reason: str = ""
+    plan_digest: str = ""
+    at: datetime
+    control_offset: int
+
+
+class Approvals(Struct, frozen=True, kw_only=True):
+    """The latest word of each person on a version.
+
+    Attributes:
+        approved_by: Who approved it; nobody while somebody's latest word is a refusal.
+        needed: How many the model's policy asks for.
+    """
+
+    name: str
+    version: str
+    approvals: tuple[Approval, ...] = ()
+    approved_by: tuple[str, ...] = ()
+    needed: int = 0
+    revision: int
 
 
 class RegisteredModel(Struct, frozen=True, kw_only=True):
@@ -88,6 +199,9 @@ class RegisteredModel(Struct, frozen=True, kw_only=True):
 
     Attributes:
         serving: Data types that it serves now.
+        latest_version: `None` before the first.
+        aliases: Alias -> version.
+        revision: What a change of it is decided on.
     """
 
     name: str
@@ -97,8 +211,13 @@ class RegisteredModel(Struct, frozen=True, kw_only=True):
     data_types: tuple[str, ...] = ()
     serving: tuple[str, ...] = ()
     version_count: int = 0
-    latest_version: str
-    latest_status: str = ""
+    latest_version: str | None = None
+    latest_status: str | None = None
+    owner: str = ""
+    tags: dict[str, str] = {}  # msgspec copies an empty default
+    aliases: dict[str, str] = {}
+    policy: Policy = Policy()
+    revision: int = -1
     creation_timestamp: int = 0
     last_updated_timestamp: int = 0
 
@@ -135,6 +254,14 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
         status: `PENDING_REGISTRATION`, `READY` or `FAILED_REGISTRATION`.
         is_serving: Its data type's records are scored with it now.
         signature: `None` until a worker has loaded it.
+        stage: `active`, `retired` or `deleted`; only an active version can be routed to.
+        stage_reason: Why it is not active.
+        aliases: That name it.
+        owner: Of the model.
+        references: Where it comes from: `training_data`, `code`, `run_id`, `environment` and whatever else.
+        backtest: Operation id of the last back-test that it passed.
+        routes: Keys of the routes whose plan has it, dark or not.
+        revision: What a change of what is said about it is decided on.
     """
 
     name: str
@@ -154,6 +281,16 @@ class ModelVersion(Struct, frozen=True, kw_only=True):
     artifact_bytes: int | None = None
     engine: str | None = None
     signature: Signature | None = None
+    stage: str = "active"
+    stage_reason: str = ""
+    tags: dict[str, str] = {}  # msgspec copies an empty default
+    aliases: tuple[str, ...] = ()
+    owner: str = ""
+    references: dict[str, str] = {}
+    approvals: tuple[Approval, ...] = ()
+    backtest: str | None = None
+    routes: tuple[str, ...] = ()
+    revision: int = -1
     workers: tuple[Outcome, ...] = ()
 
 

@@ -15,7 +15,15 @@ import msgspec
 
 from sluice.client import answers
 from sluice.client.artifacts import model_name, read_artifact
-from sluice.client.errors import ApiError, ArtifactError, UnreachableError
+from sluice.client.errors import (
+    ApiError,
+    ArtifactError,
+    ConflictError,
+    InvalidPlanError,
+    PolicyError,
+    StaleError,
+    UnreachableError,
+)
 from sluice.client.server_events import Followed
 
 Answer = TypeVar("Answer")
@@ -42,6 +50,11 @@ class PublishOptions(TypedDict, total=False):
         signature_name: SavedModel signature to serve.
         input_names: Input tensors of a frozen graph.
         output_names: Output tensors of a frozen graph.
+        mode: `exact` (left out): every partition at a promised offset, on all workers, or not at all. `immediate`: each
+            worker when it has loaded it. `none`: it is only registered.
+        references: Where it comes from: `training_data`, `code`, `run_id`, `environment` and whatever else.
+        deadline_seconds: When an exact change is given up.
+        reason: Why, for the record.
         idempotency_key: Names this act of publishing, so that a repeated request publishes once; else a new one.
     """
 
@@ -55,7 +68,15 @@ class PublishOptions(TypedDict, total=False):
     signature_name: str
     input_names: Sequence[str]
     output_names: Sequence[str]
+    mode: str
+    references: Mapping[str, str] | None
+    deadline_seconds: float | None
+    reason: str
     idempotency_key: str | None
+
+
+# What is read from the control log, and may be asked of a replica that has not read that far yet.
+_STATE_PATHS = (f"{API}/registered-models", f"{API}/deployments", f"{API}/operations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +92,7 @@ class Call(Generic[Answer]):
     method: str
     path: str
     answer: type[Answer]
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str | list[str]] | None = None
     file: tuple[str, bytes] | None = None
@@ -79,15 +100,18 @@ class Call(Generic[Answer]):
     member: str = ""
     held_seconds: float = 0.0
 
-    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
-        """The request as httpx sends it."""
+    def request(self, client: httpx.Client | httpx.AsyncClient, written: int = -1) -> httpx.Request:
+        """The request as httpx sends it; a read of the control log's state waits for the offset `written`."""
+        params = dict(self.params)
+        if self.method == "GET" and written >= 0 and self.path.startswith(_STATE_PATHS):
+            params["min_control_offset"] = str(max(written, int(str(params.get("min_control_offset", -1)))))
         timeout = client.timeout.as_dict()
         if timeout["read"] is not None:
             timeout["read"] += self.held_seconds
         return client.build_request(
             self.method,
             self.path,
-            params=dict(self.params),
+            params=params,
             headers={"Accept": "application/json", **self.headers},
             data=None if self.form is None else dict(self.form),
             files=None if self.file is None else {"file": self.file},
@@ -166,6 +190,16 @@ class _Problem(msgspec.Struct):
     trace_id: str = ""
     retryable: bool = False
     errors: tuple[dict[str, str], ...] | None = None
+    current: Any = None
+    revision: int | None = None
+
+
+_KINDS: Mapping[str, type[ApiError]] = {
+    "/problems/stale": StaleError,
+    "/problems/conflict": ConflictError,
+    "/problems/policy-not-met": PolicyError,
+    "/problems/plan-invalid": InvalidPlanError,
+}
 
 
 def _read(response: httpx.Response, answer: type[Answer], member: str) -> Answer:
@@ -187,9 +221,19 @@ def problem(response: httpx.Response) -> ApiError:
     except msgspec.MsgspecError:
         body = _Problem(detail=response.text.strip()[:200])
     title = body.title or f"HTTP {response.status_code} {response.reason_phrase}"
-    return ApiError(
-        response.status_code, title, body.detail, body.type, body.trace_id, body.retryable, tuple(body.errors or ())
-    )
+    kind = _KINDS.get(urlsplit(body.type).path, ApiError)
+    errors = tuple(body.errors or ())
+    error = kind(response.status_code, title, body.detail, body.type, body.trace_id, body.retryable, errors)
+    if isinstance(error, StaleError):
+        error.current = body.current if isinstance(body.current, dict) else None
+        error.revision = body.revision
+    return error
+
+
+def written_offset(call: Call[Any], response: httpx.Response) -> int:
+    """Control offset of what a write wrote; -1 if it wrote nothing, or the API does not say."""
+    offset = response.headers.get("X-Control-Offset", "")
+    return int(offset) if call.method != "GET" and response.is_success and offset.isdecimal() else -1
 
 
 def unreachable(base_url: httpx.URL, error: httpx.TransportError) -> UnreachableError:
@@ -214,9 +258,7 @@ def publish(
     if (model is None) == (source is None):
         raise ArtifactError("give either a model (a path or bytes) or a source, not both")
     file = None if model is None else read_artifact(model)
-    path = (
-        f"{API}/registered-models/{_segment(name or model_name(file[0] if file else _last_segment(source)))}/versions"
-    )
+    path = f"{API}/registered-models/{segment(name or model_name(file[0] if file else _last_segment(source)))}/versions"
     headers = {"Idempotency-Key": options.get("idempotency_key") or uuid.uuid4().hex}
     given: dict[str, Any] = {
         "data_type": data_type,
@@ -224,13 +266,29 @@ def publish(
     }
     if file is None:
         return Call("POST", path, answers.Published, headers=headers, body=given)
-    if "feature_mapping" in given:
-        given["feature_mapping"] = json.dumps(given["feature_mapping"])
+    for name_of_object in ("feature_mapping", "references"):
+        if name_of_object in given:
+            given[name_of_object] = json.dumps(given[name_of_object])
+    if "deadline_seconds" in given:
+        given["deadline_seconds"] = str(given["deadline_seconds"])
     return Call("POST", path, answers.Published, headers=headers, form=given, file=file)
 
 
+def publication_plan(
+    model: str | os.PathLike[str] | bytes | None, data_type: str, name: str | None, options: PublishOptions
+) -> Call[answers.PublicationPlan]:
+    """What `publish` would do; nothing is written.
+
+    Raises:
+        ArtifactError: See `publish`.
+    """
+    call = publish(model, data_type, name, options)
+    params = {**call.params, "dry_run": "true"}
+    return Call("POST", call.path, answers.PublicationPlan, params, {}, call.form, call.file, call.body)
+
+
 def operation(id: str, held_seconds: float = 0.0) -> Call[answers.Operation]:
-    """One operation; the API answers when it is done, at the latest after `held_seconds`.
+    """One operation; the API answers when it is done, at the latest after `held_seconds` (60 at most).
 
     An operation's id holds its control-log offset: a replica that has not read that far is made to wait for it.
     """
@@ -238,64 +296,52 @@ def operation(id: str, held_seconds: float = 0.0) -> Call[answers.Operation]:
     params = {"min_control_offset": offset} if offset.isdecimal() else {}
     if held_seconds > 0:
         params["wait"] = f"{held_seconds:.3f}"
-    return Call("GET", f"{API}/operations/{_segment(id)}", answers.Operation, params, held_seconds=held_seconds)
-
-
-def models() -> PagedCall[answers.RegisteredModel]:
-    """All registered models, by name."""
-    return _list(f"{API}/registered-models", answers.RegisteredModel, "registered_models")
-
-
-def versions(name: str) -> PagedCall[answers.ModelVersion]:
-    """All versions of a model, newest first."""
-    return _list(f"{API}/registered-models/{_segment(name)}/versions", answers.ModelVersion, "model_versions")
-
-
-def version(name: str, number: str) -> Call[answers.ModelVersion]:
-    """One version."""
-    return Call("GET", f"{API}/registered-models/{_segment(name)}/versions/{_segment(number)}", answers.ModelVersion)
-
-
-def routes() -> PagedCall[answers.Route]:
-    """All routes, by data type."""
-    return _list(f"{API}/deployments", answers.Route, "deployments")
+    return Call("GET", f"{API}/operations/{segment(id)}", answers.Operation, params, held_seconds=held_seconds)
 
 
 def workers() -> PagedCall[answers.Worker]:
-    """All workers, by id."""
-    return _list(f"{API}/workers", answers.Worker, "workers")
+    """All workers that have started, and whether they live."""
+    return paged(f"{API}/workers", answers.Worker, "workers")
 
 
-def stats(window: str | None, data_type: str | None, model: str | None) -> Call[answers.Statistics]:
-    """Statistics of a data type, of a model or of all."""
+def stats(
+    window: str | None = None, *, data_type: str | None = None, model: str | None = None
+) -> Call[answers.Statistics]:
+    """How models do: of one data type, of one model, or of all.
+
+    Args:
+        window: `30s`, `5m`, `24h` at most; left out, since ever.
+        data_type: Only of this data type.
+        model: Only of this model, where no data type is given.
+    """
     path = f"{API}/stats"
     if data_type is not None:
-        path += f"/keys/{_segment(data_type)}"
+        path += f"/keys/{segment(data_type)}"
     elif model is not None:
-        path += f"/models/{_segment(model)}"
+        path += f"/models/{segment(model)}"
     return Call("GET", path, answers.Statistics, {"window": window} if window else {})
 
 
 def streams() -> Call[list[answers.Stream]]:
-    """All streams."""
+    """The streams that live workers serve."""
     return Call("GET", f"{API}/streams", list[answers.Stream], member="streams")
 
 
-def results_of(stream: str, count: int) -> Call[list[answers.ResultRecord]]:
-    """The newest results of a stream."""
-    path = f"{API}/streams/{_segment(stream)}/results"
+def results_of(stream: str, count: int = 20) -> Call[list[answers.ResultRecord]]:
+    """The newest results of a stream, oldest first; at most 1000."""
+    path = f"{API}/streams/{segment(stream)}/results"
     return Call("GET", path, list[answers.ResultRecord], {"limit": str(count)}, member="results")
 
 
-def dead_letters(count: int) -> Call[list[answers.DeadLetterRecord]]:
-    """The newest dead letters."""
+def dead_letters(count: int = 20) -> Call[list[answers.DeadLetterRecord]]:
+    """The newest records that could not be scored, oldest first; at most 1000."""
     params = {"limit": str(count)}
     return Call("GET", f"{API}/dead-letters", list[answers.DeadLetterRecord], params, member="dead_letters")
 
 
 def tail(stream: str) -> StreamCall[answers.ResultRecord]:
     """Results of a stream as they come."""
-    return StreamCall(f"{API}/streams/{_segment(stream)}/results", answers.ResultRecord)
+    return StreamCall(f"{API}/streams/{segment(stream)}/results", answers.ResultRecord)
 
 
 def follow_dead_letters() -> StreamCall[answers.DeadLetterRecord]:
@@ -308,13 +354,18 @@ def events() -> StreamCall[answers.ServerEvent]:
     return StreamCall(f"{API}/events", answers.ServerEvent)
 
 
-def _list(path: str, item: type[Answer], member: str) -> PagedCall[Answer]:
-    return PagedCall(Call("GET", path, list[item], {"max_results": str(PAGE_SIZE)}, member=member))  # type: ignore[valid-type]
+def paged(
+    path: str, item: type[Answer], member: str, params: Mapping[str, str | list[str] | None] | None = None
+) -> PagedCall[Answer]:
+    """A list of `item`s in the member `member`; parameters that are empty are left out."""
+    given = {name: value for name, value in (params or {}).items() if value}
+    return PagedCall(Call("GET", path, list[item], {"max_results": str(PAGE_SIZE), **given}, member=member))  # type: ignore[valid-type]
 
 
 def _last_segment(url: str | None) -> str:
     return unquote(urlsplit(url or "").path.rstrip("/").rpartition("/")[2])
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
+    """One segment of a path, whatever is in it."""
     return quote(text, safe="")

@@ -1,16 +1,23 @@
-"""What can go wrong between a client and the control API.
+"""What can go wrong for a user of the client.
 
 ClientError
-├── UnreachableError         nothing answers at the URL, or the connection broke
-├── ApiError                 the API answered with a problem
-├── ArtifactError            what is to be published cannot be read here
-├── ModelRefusedError        a worker refused the model; the version before serves on
-└── OperationPendingError    workers have not said yet what became of it
+|- UnreachableError         nothing answers at the API's address
+|- ApiError                 the API answered with a problem
+|  `- RefusedError          it understood what was asked for, and will not do it
+|     |- StaleError         somebody else was first; `current` is how it is now
+|     |- ConflictError      something else is under way, or still points to what would go
+|     |- PolicyError        the version lacks approvals or a back-test
+|     `- InvalidPlanError   the plan makes no sense
+|- ArtifactError            what is to be published cannot be read
+|- OperationFailedError     what was waited for failed
+|  `- ModelRefusedError     a worker refused the model
+`- OperationPendingError    the time to wait is over; nobody knows yet what became of it
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sluice.client.answers import Operation
@@ -65,24 +72,56 @@ class ApiError(ClientError):
         super().__init__(f"{title}: {detail}" if detail else title)
 
 
+class RefusedError(ApiError):
+    """The API understood what was asked for and refuses it; nothing was written that has an effect."""
+
+
+class StaleError(RefusedError):
+    """It has changed since it was read.
+
+    Attributes:
+        current: How it is now, as the API shows it; `None` if it is gone, or was not told.
+        revision: Its revision now; `None` if it was not told.
+    """
+
+    current: Mapping[str, Any] | None = None
+    revision: int | None = None
+
+
+class ConflictError(RefusedError):
+    """It may not be done now: something else is under way, or something points to what would go."""
+
+
+class PolicyError(RefusedError):
+    """The version may not serve yet: the policy of its model asks for approvals or a back-test."""
+
+
+class InvalidPlanError(RefusedError):
+    """The plan of a route makes no sense; the message names the part."""
+
+
 class ArtifactError(ClientError):
     """The model that is to be published cannot be read, or is not a file or a SavedModel directory."""
 
 
-class ModelRefusedError(ClientError):
-    """A worker refused the model.
+class OperationFailedError(ClientError):
+    """What was waited for failed: a change was given up, a rollout went back, a job ended badly.
 
     Attributes:
-        operation: The finished operation: what each worker said.
+        operation: As it ended.
     """
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        super().__init__(operation.message)
+        super().__init__(operation.message or f"{operation.id} failed")
+
+
+class ModelRefusedError(OperationFailedError):
+    """A worker refused the model; the version before serves on. `operation` has what each worker said."""
 
 
 class OperationPendingError(ClientError):
-    """The time to wait is over and some worker has not said yet what became of the model. Nothing is undone.
+    """The time to wait is over and the operation is not. Nothing is undone; it may still succeed.
 
     Attributes:
         operation: How far it is.

@@ -6,20 +6,45 @@ import os
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Self, TypeVar, Unpack, overload
+from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from sluice.client import answers, calls
+from sluice.client import answers, calls, job_calls, registry_calls, route_calls
 from sluice.client.calls import GIVE_UP_SECONDS, PublishOptions
-from sluice.client.errors import ModelRefusedError, OperationPendingError
+from sluice.client.naming import named_after
 from sluice.client.server_events import EventReader, Followed
+from sluice.client.waiting import Waiting, operation_of
 
 Answer = TypeVar("Answer")
+Parameters = ParamSpec("Parameters")
+
+
+def _does(make: Callable[Parameters, calls.Call[Answer]]) -> Callable[Concatenate[Client, Parameters], Answer]:
+    """A method that performs the call that `make` makes."""
+
+    def method(self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        return self._perform(make(*args, **kwargs))
+
+    return named_after(make, method)
+
+
+def _lists(
+    make: Callable[Parameters, calls.PagedCall[Answer]],
+) -> Callable[Concatenate[Client, Parameters], list[Answer]]:
+    """A method that performs the calls for all pages."""
+
+    def method(self: Client, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> list[Answer]:
+        return self._perform_all(make(*args, **kwargs))
+
+    return named_after(make, method)
 
 
 class Client:
     """A connection to the control API. May be used by several threads; close it, or use it in a `with`.
+
+    Writes are given the `revision` of what was read before (`StaleError` if somebody else was first). A read that follows a
+    write sees it, whichever replica of the API answers.
 
     Every method raises `UnreachableError` if nothing answers and `ApiError` if the API answers with a problem.
     """
@@ -29,6 +54,7 @@ class Client:
         url: str = "http://127.0.0.1:8080",
         *,
         token: str | None = None,
+        actor: str | None = None,
         timeout_seconds: float = 10.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -37,11 +63,15 @@ class Client:
         Args:
             url: Base URL of the API.
             token: Its write token, if it has one.
+            actor: Who writes, for the record: printable ASCII, at most 128 characters.
             timeout_seconds: Longest silence of the API that is not asked for.
             transport: How bytes travel; `None` is the network.
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= {"X-Sluice-Actor": actor} if actor else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
+        # The control offset of the newest write: later reads wait until their replica has it.
+        self._written = -1
 
     @property
     def url(self) -> str:
@@ -97,93 +127,85 @@ class Client:
             model: Path of a file or of a SavedModel directory, or bytes; left out with `source`.
             for_: Data type (route key).
             name: Registered name; left out, it is made of the file's.
-            wait: Seconds to wait until each live worker has said what became of it; left out, this returns at once.
+            wait: Seconds to wait until every partition has gone over to it (each worker has said what became of it, where
+                the change is immediate); left out, this returns at once.
             **options: See `PublishOptions`.
 
         Raises:
             ArtifactError: The model cannot be read.
             ModelRefusedError: With `wait`: a worker refused it; the version before serves on.
+            OperationFailedError: With `wait`: the change was given up; the version before serves on.
             OperationPendingError: With `wait`: time is over.
         """
         published = self._perform(calls.publish(model, for_, name, options))
-        return published if wait is None else self.wait(published.operation, wait)
-
-    def operation(self, id: str, *, held_seconds: float = 0.0) -> answers.Operation:
-        """An operation as it is now; with `held_seconds` (at most 60) as it is when it is done, if that is sooner."""
-        return self._perform(calls.operation(id, held_seconds))
+        return published if wait is None else self.wait(operation_of(published), wait)
 
     def wait(
         self, operation: str, seconds: float = 60.0, on_progress: Callable[[answers.Operation], None] | None = None
     ) -> answers.Operation:
-        """Wait until each live worker has said what became of a publication.
+        """Wait until an operation is done: a publication, a change of a route, a rollout, a back-test, a correction.
 
         Args:
             operation: Its id.
             seconds: Longest wait.
-            on_progress: Called with the operation whenever another worker has spoken.
+            on_progress: Called with the operation whenever it has come further.
 
         Raises:
             ModelRefusedError: A worker refused the model; the version before serves on.
+            OperationFailedError: It failed otherwise: the message says why, and what serves goes on serving.
             OperationPendingError: It is not done after `seconds`. It may still become so.
         """
-        deadline = time.monotonic() + seconds
-        known = -1
+        waiting = Waiting(seconds, on_progress)
         while True:
-            held = min(deadline - time.monotonic(), calls.HELD_SECONDS if on_progress is None else 1.0)
-            found = self.operation(operation, held_seconds=max(held, 0.0))
-            if on_progress is not None and found.done != known:
-                known = found.done
-                on_progress(found)
-            if found.state == "succeeded":
+            found = self.operation(operation, held_seconds=waiting.held_seconds())
+            if waiting.is_over(found):
                 return found
-            if found.state == "failed":
-                raise ModelRefusedError(found)
-            if time.monotonic() >= deadline:
-                raise OperationPendingError(found)
 
-    def models(self) -> list[answers.RegisteredModel]:
-        """All registered models, by name."""
-        return self._perform_all(calls.models())
+    models = _lists(registry_calls.models)
+    model = _does(registry_calls.model)
+    create_model = _does(registry_calls.create_model)
+    update_model = _does(registry_calls.update_model)
+    delete_model = _does(registry_calls.delete_model)
+    set_policy = _does(registry_calls.set_policy)
+    versions = _lists(registry_calls.versions)
+    version = _does(registry_calls.version)
+    update_version = _does(registry_calls.update_version)
+    set_stage = _does(registry_calls.set_stage)
+    delete_version = _does(registry_calls.delete_version)
+    approvals = _does(registry_calls.approvals)
+    approve = _does(registry_calls.approve)
+    alias = _does(registry_calls.alias)
+    set_alias = _does(registry_calls.set_alias)
+    delete_alias = _does(registry_calls.delete_alias)
 
-    def versions(self, name: str) -> list[answers.ModelVersion]:
-        """All versions of a model, newest first."""
-        return self._perform_all(calls.versions(name))
+    routes = _lists(route_calls.routes)
+    route = _does(route_calls.route)
+    put_route = _does(route_calls.put_route)
+    delete_route = _does(route_calls.delete_route)
+    rollback = _does(route_calls.rollback)
+    start_rollout = _does(route_calls.start_rollout)
+    rollouts = _lists(route_calls.rollouts)
+    rollout = _does(route_calls.rollout)
+    steer_rollout = _does(route_calls.steer_rollout)
+    decisions = _does(route_calls.decisions)
+    abort_operation = _does(route_calls.abort_operation)
 
-    def version(self, name: str, number: str | int) -> answers.ModelVersion:
-        """One version of a model."""
-        return self._perform(calls.version(name, str(number)))
+    start_backtest = _does(job_calls.start_backtest)
+    backtests = _lists(job_calls.backtests)
+    backtest = _does(job_calls.backtest)
+    cancel_backtest = _does(job_calls.cancel_backtest)
+    start_correction = _does(job_calls.start_correction)
+    corrections = _lists(job_calls.corrections)
+    correction = _does(job_calls.correction)
+    cancel_correction = _does(job_calls.cancel_correction)
 
-    def routes(self) -> list[answers.Route]:
-        """Which version serves which data type, by data type."""
-        return self._perform_all(calls.routes())
-
-    def workers(self) -> list[answers.Worker]:
-        """All workers that have started, and whether they live."""
-        return self._perform_all(calls.workers())
-
-    def stats(
-        self, window: str | None = None, *, data_type: str | None = None, model: str | None = None
-    ) -> answers.Statistics:
-        """How models do: of one data type, of one model, or of all.
-
-        Args:
-            window: `30s`, `5m`, `24h` at most; left out, since ever.
-            data_type: Only of this data type.
-            model: Only of this model, where no data type is given.
-        """
-        return self._perform(calls.stats(window, data_type, model))
-
-    def streams(self) -> list[answers.Stream]:
-        """The streams that live workers serve."""
-        return self._perform(calls.streams())
-
-    def results(self, stream: str, count: int = 20) -> list[answers.ResultRecord]:
-        """The newest results of a stream, oldest first; at most 1000."""
-        return self._perform(calls.results_of(stream, count))
-
-    def dead_letters(self, count: int = 20) -> list[answers.DeadLetterRecord]:
-        """The newest records that could not be scored, oldest first; at most 1000."""
-        return self._perform(calls.dead_letters(count))
+    operation = _does(calls.operation)
+    plan_publication = _does(calls.publication_plan)
+    workers = _lists(calls.workers)
+    stats = _does(calls.stats)
+    streams = _does(calls.streams)
+    results = _does(calls.results_of)
+    dead_letters = _does(calls.dead_letters)
 
     def tail(self, stream: str, *, after: str | None = None) -> Generator[Followed[answers.ResultRecord], None, None]:
         """Results as they come, for ever; close it to leave. A broken connection is resumed behind the last one.
@@ -228,7 +250,7 @@ class Client:
 
     def _perform(self, call: calls.Call[Answer]) -> Answer:
         try:
-            return call.read(self._http.send(call.request(self._http)))
+            return call.read(self._send(call))
         except httpx.TransportError as error:
             raise calls.unreachable(self._http.base_url, error) from error
 
@@ -237,8 +259,13 @@ class Client:
         call: calls.Call[list[Answer]] | None = paged.first
         while call is not None:
             try:
-                items, call = paged.read(self._http.send(call.request(self._http)))
+                items, call = paged.read(self._send(call))
             except httpx.TransportError as error:
                 raise calls.unreachable(self._http.base_url, error) from error
             found += items
         return found
+
+    def _send(self, call: calls.Call[Answer]) -> httpx.Response:
+        response = self._http.send(call.request(self._http, self._written))
+        self._written = max(self._written, calls.written_offset(call, response))
+        return response

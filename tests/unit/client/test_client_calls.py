@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 import sluice
-from sluice.client import calls
+from sluice.client import calls, registry_calls
 from sluice.client.errors import ApiError, ArtifactError, UnreachableError
 
 
@@ -101,7 +101,7 @@ def test_a_read_after_a_write_waits_for_the_writes_offset():
 
 
 def test_names_with_slashes_stay_one_segment():
-    assert calls.versions("data/wine").first.path == "/api/v1/registered-models/data%2Fwine/versions"
+    assert registry_calls.versions("data/wine").first.path == "/api/v1/registered-models/data%2Fwine/versions"
 
 
 def test_a_publication_is_a_form_with_the_file_and_what_was_said_of_it():
