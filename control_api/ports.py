@@ -66,6 +66,14 @@ class Groups(Protocol):
         """
         ...
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Partition -> offset after its last record; empty if there is no such topic.
+
+        Raises:
+            ApiError: `KAFKA_DOWN` if the brokers do not answer.
+        """
+        ...
+
     async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:
         """Records not yet committed by the group, for each of `partitions` where it is known."""
         ...

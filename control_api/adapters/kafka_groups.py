@@ -14,9 +14,17 @@ from typing import Any
 
 import anyio.to_thread
 import structlog
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from control_api.errors import KAFKA_DOWN, ApiError
 from control_api.ports import Member, Membership, Position
 
 log = structlog.get_logger(__name__)
@@ -72,6 +80,14 @@ class KafkaGroups:
                 self._counted_at = time.monotonic()
             return {topic: self._counts[topic] for topic in topics}
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """See `Groups.ends`."""
+        try:
+            return await anyio.to_thread.run_sync(self._ends, topic)
+        except KafkaException as error:
+            detail = f"the ends of topic {topic} cannot be had: {error}"
+            raise ApiError(KAFKA_DOWN, detail, retry_after_seconds=5) from error
+
     async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:
         """See `Groups.lag`."""
         if not partitions:
@@ -108,6 +124,15 @@ class KafkaGroups:
         # All topics: asking for one by name would have a broker with `auto.create.topics.enable` make it.
         found = self._admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
         return {topic: len(metadata.partitions) for topic, metadata in found.items() if metadata.error is None}
+
+    def _ends(self, topic: str) -> dict[int, int]:
+        places = [TopicPartition(topic, number) for number in range(self._count().get(topic, 0))]
+        ends = self._admin.list_offsets(
+            {place: OffsetSpec.latest() for place in places},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=_TIMEOUT_SECONDS,
+        )
+        return {place.partition: int(end.result(_TIMEOUT_SECONDS + 1).offset) for place, end in ends.items()}
 
     def _lag(self, group: str, partitions: tuple[Position, ...]) -> dict[Position, int]:
         places = [TopicPartition(topic, partition) for topic, partition in partitions]
