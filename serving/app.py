@@ -199,7 +199,7 @@ def _parts(
     )
     loader = Loader(_fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits)
     loads = Loads(live, loader, limits.load_seconds, lambda version: worker.parts.swapper.wake(version))
-    participant = Participant(feed, loads, worker.send, worker_id, identity.epoch, settings.group)
+    participant = Participant(feed, loads, worker.send, worker_id, identity.epoch, settings.group, worker.give_up)
     routing = Routing(settings.group)
     swapper = Swapper(
         routing,

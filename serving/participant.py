@@ -6,6 +6,7 @@
 * **Promise.** Once the change is proposed and all of it is loaded: for each claimed lane that has no promise, the larger of
   its end and its position, and about 200 ms of traffic more, so that nobody ever reaches the hold. From that moment nothing
   at or above it is handed out until the change is committed or aborted.
+* **Give up.** A change that is far beyond its deadline and that no control API replica has ended is ended by a worker.
 * **Hold.** Also where a committed plan is not loaded here yet: its records wait, they are not scored by another.
 
 Belongs to the event loop's thread.
@@ -32,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 MARGIN_SECONDS = 0.2
 """Of traffic above the end: a promise is committed by then, so the hold is never reached."""
+
+GRACE_SECONDS = 5.0
+"""A control API replica ends what is beyond its deadline at once; workers do it only where there is none."""
 
 _REPEAT_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
@@ -91,6 +95,7 @@ class Participant:
         worker: Worker id.
         epoch: Unique for this process.
         group: Consumer group.
+        give_up: Asks on the control log that a change be ended, and says why; returns at once.
     """
 
     lanes: Lanes
@@ -99,6 +104,7 @@ class Participant:
     worker: str
     epoch: str
     group: str
+    give_up: Callable[[Change, str], None]
     _claimed: dict[Key, tuple[str, int]] = field(default_factory=dict)
     _claim_count: int = 0
     _read_back: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,6 +113,7 @@ class Participant:
     _mine: dict[tuple[int, Key], _Promised] = field(default_factory=dict)
     _held: dict[Key, int] = field(default_factory=dict)
     _paces: dict[Key, _Pace] = field(default_factory=dict)
+    _gave_up: dict[int, float] = field(default_factory=dict)
 
     async def claim(self, keys: Sequence[Key]) -> list[Key]:
         """Claim lanes and wait until the log says so; returns those that are still ours."""
@@ -175,6 +182,7 @@ class Participant:
         ]
         for change in under_way:
             self._prepare(change, needs.get(change.id, ()), why_not)
+            self._watch(change)
         self._measure()
         for change in under_way:
             if change.state is ChangeState.PROPOSED and self._told.get(change.id) == "":
@@ -202,6 +210,13 @@ class Participant:
             self._told[change.id] = ""
             self.send(ChangeReady(self.worker, self.epoch, change.id))
             log.info("change.ready", change=change.id, route=change.key)
+
+    def _watch(self, change: Change) -> None:
+        late = time.time() - change.deadline_ms / 1e3
+        now = time.monotonic()
+        if late > GRACE_SECONDS and now - self._gave_up.get(change.id, -_PATIENCE_SECONDS) >= _PATIENCE_SECONDS:
+            self._gave_up = {change.id: now}
+            self.give_up(change, f"it is {late:.0f} s beyond its deadline, and no control API ended it")
 
     def _promise(self, change: Change) -> None:
         by_claim: dict[str, list[PartitionOffset]] = {}

@@ -24,7 +24,7 @@ import structlog
 from mode import Service
 
 from model_store.core.changes import Change
-from model_store.core.commands import Command
+from model_store.core.commands import AbortChange, Command
 from model_store.core.control_records import ModelReport, StreamDeclared, WorkerStarted
 from model_store.core.routes import is_pattern
 from model_store.core.rules import compile_rule
@@ -264,6 +264,11 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         """Put a claim, a promise or the like on the control log; returns at once."""
         encoded = encode_worker_record(record)
         self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
+
+    def give_up(self, change: Change, reason: str) -> None:
+        """Ask that a change be ended."""
+        worker = self.parts.identity.worker
+        self.command(Command(f"give-up-{change.id}-{secrets.token_hex(4)}", worker, reason, AbortChange(change.id)))
 
     def command(self, command: Command) -> None:
         """Put a command on the control log; returns at once."""
