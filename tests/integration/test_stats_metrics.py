@@ -94,7 +94,7 @@ def test_dead_letters_swaps_and_what_is_live_are_shown(worker: Worker) -> None:
     worker.collector.dead_letters("decode", 3)
     worker.swaps.observe(0.0004)
     worker.swaps.observe(5.0)
-    worker.live["wine"] = LiveModel("wine", "tree", 3, b"\xab" * 32, 7, Nothing(), {})
+    worker.live["wine"] = LiveModel("tree", 3, 7, b"\xab" * 32, Nothing(), {})
 
     assert worker.value("sluice_dead_letters_total", stage="decode") == 3
     assert worker.value("sluice_swap_seconds_bucket", le="0.001") == 1

@@ -114,7 +114,8 @@ def baked(
 
 
 def false_rollbacks(seed: int) -> list[str]:
-    world, before, failures = World(seed), NOTHING, []
+    world, before = World(seed), NOTHING
+    failures: list[str] = []
     for weight in WEIGHTS:
         for verdict, last in baked(world, iter([world.good] * EVALUATIONS_A_STEP), weight, before):
             failures += verdict.why if isinstance(verdict, Fail) else []
