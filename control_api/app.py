@@ -31,6 +31,7 @@ from control_api.ports import LogRecord
 from control_api.reading import refuse_unknown_parameters
 from control_api.routes import (
     aliases,
+    decisions,
     deployments,
     events,
     jobs,
@@ -64,6 +65,7 @@ _ROUTES = (
     models,
     rollouts,
     deployments,
+    decisions,
     jobs,
     workers,
     operations,
@@ -78,7 +80,9 @@ Publish models for the data types of a stream, see what serves where and since w
 
 Every error is `application/problem+json`. Every write answers with `X-Control-Offset`; a read with that number as
 `min_control_offset` sees the write. Lists come in pages (`max_results`, `page_token`). Unknown parameters and members are
-refused. Reads have an `ETag`: with `If-None-Match`, an unchanged answer costs no bytes.
+refused. Reads have an `ETag`: with `If-None-Match`, an unchanged answer costs no bytes. What can be changed has a `revision`;
+with `If-Match`, a write is done only if nobody was faster, through whichever replica. `dry_run=true` on a write answers what
+would happen. Writes that take time answer 202 with an operation.
 """
 
 

@@ -89,6 +89,7 @@ class TopicRecord:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class Tail(Protocol):
@@ -112,6 +113,14 @@ class Topics(Protocol):
 
     async def last(self, topics: Sequence[str], count: int) -> tuple[list[TopicRecord], str]:
         """The newest `count` records of all partitions, oldest first, and the cursor after them.
+
+        Raises:
+            ApiError: `KAFKA_DOWN` if the brokers do not answer.
+        """
+        ...
+
+    async def at(self, topic: str, partition: int, offset: int) -> TopicRecord | None:
+        """The record at an offset; `None` if it is not, or no longer, there.
 
         Raises:
             ApiError: `KAFKA_DOWN` if the brokers do not answer.

@@ -68,6 +68,10 @@ class KafkaTopics:
         """See `Topics.last`."""
         return await self._in_thread(lambda: self._last(tuple(topics), count))
 
+    async def at(self, topic: str, partition: int, offset: int) -> TopicRecord | None:
+        """See `Topics.at`."""
+        return await self._in_thread(lambda: self._at(topic, partition, offset))
+
     async def tail(self, topics: Sequence[str], cursor: str | None) -> KafkaTail:
         """See `Topics.tail`."""
         resume = decode_cursor(cursor) if cursor else {}
@@ -111,6 +115,26 @@ class KafkaTopics:
             consumer.close()
             raise
         return consumer, places
+
+    def _at(self, topic: str, partition: int, offset: int) -> TopicRecord | None:
+        consumer = self._consumer()
+        try:
+            low, high = _bounds(consumer, [topic]).get((topic, partition), (0, 0))
+            if not low <= offset < high:
+                return None
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            deadline = time.monotonic() + _TIMEOUT_SECONDS
+            while time.monotonic() < deadline:
+                message = consumer.poll(0.2)
+                if message is None:
+                    continue
+                if message.error() is None:
+                    return topic_record(message) if message.offset() == offset else None
+                if message.error().code() == KafkaError._PARTITION_EOF:
+                    return None
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        finally:
+            consumer.close()
 
     def _last(self, topics: Sequence[str], count: int) -> tuple[list[TopicRecord], str]:
         consumer = self._consumer()
@@ -218,6 +242,7 @@ def topic_record(message: Message) -> TopicRecord:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
+        headers=tuple((name, value) for name, value in message.headers() or ()),
     )
 
 
