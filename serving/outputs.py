@@ -102,7 +102,8 @@ def _without_value(failure: Failure) -> Failure:
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:
-    everywhere: NDArray[np.intp] = np.concatenate([part.rows for part in parts if part.rows is not None])
+    places = [np.arange(len(part.values)) if part.rows is None else part.rows for part in parts]
+    everywhere: NDArray[np.intp] = np.concatenate(places)
     order = np.argsort(everywhere, kind="stable").tolist()
     values = [value for part in parts for value in part.values]
     headers = [header for part in parts for header in part.headers or ()]
