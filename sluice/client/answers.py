@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from sluice.client.plans import Plan
+from sluice.client.routing import Entry, Rollout
+
 
 class Published(Struct, frozen=True, kw_only=True):
     """A descriptor is in the control log.
@@ -319,22 +322,33 @@ class Serving(Struct, frozen=True, kw_only=True):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """Which version serves a data type.
+    """What serves a data type.
 
     Attributes:
-        key: Data type.
-        serving: The newest version that was not refused; `None` if every one was.
-        newest: The newest version, whatever became of it.
+        key: A data type, a pattern such as `wine-*`, or `*` for any.
+        plan: What it serves, as the control log says; `None` if nothing.
+        revision: What a change of it is decided on.
+        change: The exact change that is under way.
+        rollout: The rollout that is under way.
+        serving: The primary; after an immediate change the newest one that was not refused.
+        newest: The newest primary, whatever became of it; `None` before the first.
         stack: The versions before `serving`, newest first.
         errors: Refusals and retries of the newest version.
+        entries: What it was given to serve, newest first; `more_entries` if there are older ones.
     """
 
     key: str
+    plan: Plan | None = None
+    revision: int = -1
+    change: Operation | None = None
+    rollout: Rollout | None = None
     serving: Placed | None = None
-    newest: Placed
+    newest: Placed | None = None
     stack: tuple[Placed, ...] = ()
     workers: tuple[Serving, ...] = ()
     errors: tuple[Outcome, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    more_entries: bool = False
 
 
 class HeldPartition(Struct, frozen=True, kw_only=True):

@@ -76,7 +76,10 @@ class PublishOptions(TypedDict, total=False):
 
 
 # What is read from the control log, and may be asked of a replica that has not read that far yet.
-_STATE_PATHS = (f"{API}/registered-models", f"{API}/deployments", f"{API}/operations")
+_STATE_PATHS = tuple(
+    f"{API}/{path}"
+    for path in ("registered-models", "deployments", "operations", "decisions", "backtests", "corrections")
+)
 
 
 @dataclass(frozen=True, slots=True)

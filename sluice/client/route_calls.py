@@ -1,7 +1,7 @@
 """Calls about routes: what serves a data type, changing it, rollouts, and which version scored a record.
 
 A change of a route is exact unless `mode` is `immediate`: each partition goes over at an offset that its worker promised,
-all of them, or none. `revision`, `reason` and `dry_run` are as in `registry_calls`.
+all of them, or none. What it would come to is a `RoutePlan`. `revision`, `reason` and `dry_run` are as in `registry_calls`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 from sluice.client import answers
 from sluice.client.calls import API, Call, PagedCall, paged, segment
-from sluice.client.conditions import write
+from sluice.client.conditions import condition, write
 from sluice.client.plans import Plan, Target
-from sluice.client.routing import Decisions, Guard, Rollout, RolloutStep
+from sluice.client.routing import Decisions, Guard, Rollout, RolloutStep, RoutePlan
 
 PREVIOUS = "previous"
 """As the aim of a rollback: what served before."""
@@ -24,16 +24,20 @@ def routes(*, model: str = "", as_of: str = "") -> PagedCall[answers.Route]:
     return paged(f"{API}/deployments", answers.Route, "deployments", {"model": model, "as_of": as_of})
 
 
-def route(key: str, *, as_of: str = "", max_entries: int | None = None) -> Call[answers.Route]:
+def route(
+    key: str, *, as_of: str = "", max_entries: int | None = None, entries_before: int | None = None
+) -> Call[answers.Route]:
     """One route: its plan, what is under way, and what it served before.
 
     Args:
         key: A data type, a pattern such as `wine-*`, or `*`.
         as_of: RFC 3339: as it was then.
         max_entries: Length of the timeline at most.
+        entries_before: Only entries that took force before this control offset.
     """
-    params = {"as_of": as_of, "max_entries": "" if max_entries is None else str(max_entries)}
-    return Call("GET", _route(key), answers.Route, {name: value for name, value in params.items() if value})
+    params = {"as_of": as_of or None, "max_entries": max_entries, "entries_before": entries_before}
+    given = {name: str(value) for name, value in params.items() if value is not None}
+    return Call("GET", _route(key), answers.Route, given)
 
 
 def put_route(
@@ -44,36 +48,35 @@ def put_route(
     mode: str = "exact",
     deadline_seconds: float | None = None,
     reason: str = "",
-    dry_run: bool = False,
 ) -> Call[answers.Operation]:
     """Give a route another plan; the operation is done when every partition has gone over to it.
 
     Args:
         key: A data type, a pattern such as `wine-*`, or `*`.
-        plan: What it is to serve.
+        plan: What it is to serve; without a salt the entities stay dealt as they are.
         revision: Of the route as it was read; `conditions.ABSENT` for a new one.
         mode: `exact`, or `immediate` for emergencies.
         deadline_seconds: When an exact change is given up, and what serves goes on serving.
         reason: Why, for the record.
-        dry_run: Write nothing; answer what it would be.
     """
     body = {**plan.body(), "mode": mode, "deadline_seconds": deadline_seconds}
-    return write("PUT", _route(key), answers.Operation, body, revision=revision, reason=reason, dry_run=dry_run)
+    return write("PUT", _route(key), answers.Operation, body, revision=revision, reason=reason)
 
 
-def delete_route(
-    key: str,
-    *,
-    revision: int,
-    mode: str = "exact",
-    deadline_seconds: float | None = None,
-    reason: str = "",
-    dry_run: bool = False,
-) -> Call[answers.Operation]:
-    """Take a route away: records of its data type become dead letters, unless another route is for them."""
-    call = write("DELETE", _route(key), answers.Operation, revision=revision, reason=reason, dry_run=dry_run)
-    extra = {"mode": mode} | ({} if deadline_seconds is None else {"deadline_seconds": str(deadline_seconds)})
-    return Call("DELETE", call.path, call.answer, {**call.params, **extra}, call.headers)
+def plan_route(key: str, plan: Plan, *, mode: str = "exact") -> Call[RoutePlan]:
+    """What `put_route` would come to: before, after, and how many entities move. Writes nothing."""
+    return write("PUT", _route(key), RoutePlan, {**plan.body(), "mode": mode}, dry_run=True)
+
+
+def delete_route(key: str, *, revision: int, mode: str = "exact", reason: str = "") -> Call[answers.Operation]:
+    """Take a route away: its records are for the next route that matches them, or become dead letters."""
+    params = {"mode": mode} | ({"reason": reason} if reason else {})
+    return Call("DELETE", _route(key), answers.Operation, params, condition(revision))
+
+
+def plan_route_removal(key: str, *, mode: str = "exact") -> Call[RoutePlan]:
+    """What `delete_route` would come to. Writes nothing."""
+    return Call("DELETE", _route(key), RoutePlan, {"mode": mode, "dry_run": "true"})
 
 
 def rollback(
@@ -84,23 +87,26 @@ def rollback(
     mode: str = "exact",
     deadline_seconds: float | None = None,
     reason: str = "",
-    dry_run: bool = False,
 ) -> Call[answers.Operation]:
-    """Give a route back what it served before, or one version for everything. A change like any other.
+    """Give a route back what it served before. A change like any other.
 
     Args:
         key: Of the route.
-        to: `PREVIOUS`, or a version.
+        to: `PREVIOUS`: the plan before this one, where the steps of a rollout count as one; or a version: the last plan that had
+            it as its primary, else it alone.
         revision: Of the route, if it matters what it is now.
         mode: See `put_route`.
         deadline_seconds: See `put_route`.
         reason: See `put_route`.
-        dry_run: See `put_route`.
     """
-    aim = to.body() if isinstance(to, Target) else to
-    body = {"to": aim, "mode": mode, "deadline_seconds": deadline_seconds}
+    body = {**_aim(to), "mode": mode, "deadline_seconds": deadline_seconds}
     path = f"{_route(key)}:rollback"
-    return write("POST", path, answers.Operation, body, revision=revision, reason=reason, dry_run=dry_run)
+    return write("POST", path, answers.Operation, body, revision=revision, reason=reason)
+
+
+def plan_rollback(key: str, to: str | Target = PREVIOUS, *, mode: str = "exact") -> Call[RoutePlan]:
+    """What `rollback` would come to. Writes nothing."""
+    return write("POST", f"{_route(key)}:rollback", RoutePlan, {**_aim(to), "mode": mode}, dry_run=True)
 
 
 def start_rollout(
@@ -196,6 +202,10 @@ def abort_operation(id: str, *, reason: str = "", dry_run: bool = False) -> Call
     """
     path = f"{API}/operations/{segment(id)}"
     return write("DELETE", path, answers.Operation, reason=reason, dry_run=dry_run)
+
+
+def _aim(to: str | Target) -> dict[str, Any]:
+    return {"to": to.body() if isinstance(to, Target) else to}
 
 
 def _route(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What the API answers about routes: their timeline, rollouts, and which version scored a record."""
+"""What the API answers about how routes change: timelines, rollouts, and which version scored a record."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from sluice.client.answers import Position
-from sluice.client.plans import Plan, Target
+from sluice.client.plans import Plan, Rule, Target
 
 
 class RolloutStep(Struct, frozen=True, kw_only=True):
@@ -108,30 +107,81 @@ class Rollout(Struct, frozen=True, kw_only=True):
         return self.state in ("running", "paused", "reverting")
 
 
-class Decision(Struct, frozen=True, kw_only=True):
-    """Which version scored, or will score, a record, and who wanted that.
+class Changed(Struct, frozen=True, kw_only=True):
+    """One partition's part in an entry: `cut` is the first offset that the entry's plan scores."""
+
+    group: str = ""
+    topic: str
+    partition: int
+    cut: int
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One plan that a route was given to serve.
 
     Attributes:
-        group: Consumer group of the workers that it is true for.
-        route: Key of the route.
-        version: `None` where only the record's fields or its entity can say.
-        reason: `primary`, `arm`, `pin`, `rule`.
-        since_offset: First offset of the partition that this plan scores.
-        control_offset: Of what was asked for: results carry it.
+        control_offset: Of what asked for it: results carry it, and `op-<it>` is its operation.
         entry_offset: Where it took force.
-        exact: The offset was promised; otherwise it is where the worker says that it changed.
+        at: When it took force.
+        plan: `None`: from here on the route serves nothing.
+        exact: The offsets were promised; otherwise they are where workers say that they changed.
+        rollout: Id of the rollout that it is a step of.
+    """
+
+    control_offset: int
+    entry_offset: int
+    at: datetime
+    plan: Plan | None = None
+    exact: bool = False
+    cuts: tuple[Changed, ...] = ()
+    actor: str = ""
+    reason: str = ""
+    rollout: str | None = None
+
+
+class RoutePlan(Struct, frozen=True, kw_only=True):
+    """What a change of a route would come to; nothing was written.
+
+    Attributes:
+        mode: `immediate` instead of `exact` where no worker lives that could promise an offset.
+        revision: Of the route now: what the change is to be decided on; -1 if there is none yet.
+        before: What it serves now; `None` if nothing.
+        plan: What it would serve; `None` if nothing.
+        moved: Share of the entities that would be scored by another version, percent.
+    """
+
+    key: str
+    mode: str = "exact"
+    revision: int = -1
+    before: Plan | None = None
+    plan: Plan | None = None
+    moved: float = 0.0
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What one route of one consumer group decided about a record, and who wanted that.
+
+    Attributes:
+        group: Consumer group of the workers that read the topic.
+        data_type: Of the record; `None` where it is not known: then there is a decision for each route.
+        version: `None` where only the record's fields can say (`rules`, speculation), or its entity, which is not known.
+        reason: `primary`, `arm`, `pin`, `rule` or `decided`. `rule`: the plan has rules, which go before the arm.
+        since_offset: First offset of the partition that this plan scores.
+        control_offset: Of what asked for the plan: results carry it.
+        entry_offset: Where the plan took force.
+        exact: The offset was promised; otherwise it is where a worker said that it changed.
+        approved_by: Who had approved the version when the plan took force.
         rollout: The rollout that it was a step of.
-        rules: Rules of the plan, which go before what is said here.
     """
 
     group: str = ""
     route: str
-    data_type: str = ""
+    data_type: str | None = None
     model: str | None = None
     version: str | None = None
     arm: str | None = None
     reason: str = ""
-    since_offset: int | None = None
+    since_offset: int = -1
     control_offset: int = -1
     entry_offset: int = -1
     exact: bool = False
@@ -140,20 +190,21 @@ class Decision(Struct, frozen=True, kw_only=True):
     approved_by: tuple[str, ...] = ()
     rollout: str | None = None
     plan_digest: str = ""
-    rules: Any = ()
+    rules: tuple[Rule, ...] = ()
 
 
-class Decisions(Position, frozen=True, kw_only=True):
-    """What is known about one record: a decision for each consumer group and route."""
-
-    decisions: tuple[Decision, ...] = ()
-
-
-class RouteChanged(Struct, frozen=True, kw_only=True):
-    """What a change of a route would come to, or the operation that it is.
+class Decisions(Struct, frozen=True, kw_only=True):
+    """What is known of one record from the control log.
 
     Attributes:
-        plan: As it would be after it.
+        record: `read`, `gone`, `unavailable` or `not-needed`: whether it was read for its data type and entity.
+        entity: What arms are chosen by; `None` where it is not known.
+        decisions: By group and route; none where no route served it.
     """
 
-    plan: Plan | None = None
+    topic: str
+    partition: int
+    offset: int
+    record: str = ""
+    entity: str | None = None
+    decisions: tuple[Decision, ...] = ()
