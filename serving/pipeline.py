@@ -158,18 +158,14 @@ class Pipeline:
 
     def _close_work(self, opened: Opened, work: Work, closing: _Closing, second_tries: Sequence[Work]) -> None:
         failures = work.predictions.failures
-        pairs = _compared(work, opened.works) if work.purpose == "dark" else NO_PAIRS
+        pairs = _compared(opened.batch, work, opened.works) if work.purpose == "dark" else NO_PAIRS
         self._observe(opened.batch, work, pairs)
-        kept: Rows = None
-        if failures:
-            kept = np.array([i for i in range(len(work.features)) if i not in failures], np.intp)
-            if work.purpose != "dark":
-                opened.unscored += _failed(opened.batch, work, second_tries)
+        if failures and work.purpose != "dark":
+            opened.unscored += _failed(opened.batch, work, second_tries)
         if not work.has_values:
             return
-        values = work.values if kept is None else work.values.take(kept)
-        rows = work.rows if kept is None else _positions(opened.batch, work.rows)[kept]
-        encoded = self._encoded(opened.batch, work, rows, values, work.reason)
+        rows = work.rows if work.valid is None else _scored_rows(opened.batch, work)
+        encoded = self._encoded(opened.batch, work, rows, _valid_values(work), work.reason)
         (closing.dark if work.purpose == "dark" else closing.results).append(encoded)
 
     def _close_ballot(self, opened: Opened, ballot: Ballot, closing: _Closing, second_tries: Sequence[Work]) -> None:
@@ -217,7 +213,7 @@ class Pipeline:
 
     def _observe(self, batch: ColumnBatch, work: Work, pairs: PairCounts) -> None:
         failures = work.predictions.failures
-        looks = observe_predictions(work.values) if work.has_values and not failures else NO_PREDICTIONS
+        looks = observe_predictions(_valid_values(work)) if work.has_values else NO_PREDICTIONS
         timestamps = _column(batch.timestamps, work.rows)
         self.observe(
             Observation(
@@ -249,6 +245,17 @@ def _positions(batch: ColumnBatch, rows: Rows) -> NDArray[np.intp]:
     return np.arange(len(batch)) if rows is None else rows
 
 
+def _valid_values(work: Work) -> Scored:
+    """The values of the records that its model did not fail on; only if it has any."""
+    return work.values if work.valid is None else work.values.take(work.valid)
+
+
+def _scored_rows(batch: ColumnBatch, work: Work) -> NDArray[np.intp]:
+    """Positions in the batch of the same records."""
+    rows = _positions(batch, work.rows)
+    return rows if work.valid is None else rows[work.valid]
+
+
 def _failed(batch: ColumnBatch, work: Work, second_tries: Sequence[Work]) -> list[Unscored]:
     """The records that a model failed on and nobody tries again."""
     positions = _positions(batch, work.rows)
@@ -265,17 +272,32 @@ def _tried(second_tries: Sequence[Work]) -> set[int]:
     return {row for work in second_tries if work.rows is not None for row in work.rows.tolist()}
 
 
-def _compared(dark: Work, works: Sequence[Work]) -> PairCounts:
-    """A dark version beside the primary, where both scored exactly the same records."""
+def _compared(batch: ColumnBatch, dark: Work, works: Sequence[Work]) -> PairCounts:
+    """A dark version beside the primary arm, on the records that both scored.
+
+    The primary arm may have several works, one a reason, and scores only its share; a dark version scores all records.
+    """
+    found = NO_PAIRS
+    if not dark.has_values:
+        return found
     for work in works:
-        is_same = work.rows is dark.rows or (
-            work.rows is not None and dark.rows is not None and np.array_equal(work.rows, dark.rows)
-        )
-        if work.purpose == "serve" and is_same and work.plan is dark.plan and work.arm is dark.plan.arms[0]:
-            if work.predictions.failures or dark.predictions.failures or not (work.has_values and dark.has_values):
-                return NO_PAIRS
-            return compare(work.values, dark.values)
-    return NO_PAIRS
+        is_primary = work.purpose == "serve" and work.plan is dark.plan and work.arm is dark.plan.arms[0]
+        if is_primary and work.has_values:
+            found = found.merged(_pairs(batch, work, dark))
+    return found
+
+
+def _pairs(batch: ColumnBatch, primary: Work, dark: Work) -> PairCounts:
+    is_same = primary.rows is dark.rows or (
+        primary.rows is not None and dark.rows is not None and np.array_equal(primary.rows, dark.rows)
+    )
+    if is_same and not primary.predictions.failures and not dark.predictions.failures:
+        return compare(primary.values, dark.values)
+    one, two = _scored_rows(batch, primary), _scored_rows(batch, dark)
+    both, own, others = np.intersect1d(one, two, assume_unique=True, return_indices=True)
+    if not len(both):
+        return NO_PAIRS
+    return compare(_valid_values(primary).take(own), _valid_values(dark).take(others))
 
 
 def _answers(ballot: Ballot) -> Answers:

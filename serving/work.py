@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from serving.core.active_plan import ActiveArm, ActivePlan
 from serving.core.columns import Features, Predictions
@@ -54,11 +57,13 @@ class Work:
     is_scored: bool = False
     is_late: bool = False
     _values: Scored | None = None
+    _valid: Rows = None
 
     def score(self) -> None:
         """Ask the model. Never raises for what a record or a model does wrong. Any thread, one at a time for a model."""
         start = time.perf_counter()
         self.predictions = score_isolated(self.model.scorer.score, self.features)
+        self._valid = _without(len(self.features), self.predictions.failures)
         self.seconds = time.perf_counter() - start
         self.is_scored = True
 
@@ -73,6 +78,11 @@ class Work:
         if self._values is None:
             self._values = scored(self.model.scorer.signature, self.predictions)
         return self._values
+
+    @property
+    def valid(self) -> Rows:
+        """Which of its records the model did not fail on, ascending; `None` for all."""
+        return self._valid
 
 
 @dataclass(slots=True)
@@ -122,3 +132,11 @@ class Opened:
         return bool(self.ballots) or any(
             work.model.scorer.runs_elsewhere or work.plan.fallback is not None for work in self.works
         )
+
+
+def _without(count: int, failures: Collection[int]) -> Rows:
+    if not failures:
+        return None
+    is_valid = np.ones(count, np.bool_)
+    is_valid[np.fromiter(failures, np.intp, len(failures))] = False
+    return np.flatnonzero(is_valid)
