@@ -58,10 +58,11 @@ from model_store.stats_store import RedisStatistics
 log = structlog.get_logger(__name__)
 
 _REDIS_SECONDS = 1.0
+# A name may hold slashes, so the longer paths come first.
 _ROUTES = (
     publishing,
-    registry,
     aliases,
+    registry,
     models,
     rollouts,
     deployments,

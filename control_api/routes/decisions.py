@@ -42,7 +42,7 @@ async def read_decisions(
     ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Which version and arm a record was given to, since when, by whose change, and who approved; for each group that reads it."""
+    """Which version and arm a record was given to, since when, by whose change, who approved; for each group that reads it."""
     streams = {
         name: stream for name, stream in streams_reading(snapshot, topic).items() if group is None or name == group
     }

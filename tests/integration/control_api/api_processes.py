@@ -21,14 +21,18 @@ from control_api.__main__ import Server
 from control_api.app import create_app
 from control_api.settings import Settings
 from model_store.core.control_records import (
+    ChangeReady,
+    CutsPromised,
     ModelReport,
     ModelState,
     PartitionOffset,
+    PartitionsClaimed,
+    RouteApplied,
     StreamDeclared,
     WorkerStarted,
 )
 from model_store.core.signature import FeatureSlot, Signature, TensorSpec
-from model_store.core.wire import EncodedRecord, encode_model_report, encode_worker_started
+from model_store.core.wire import EncodedRecord, encode_model_report, encode_worker_record, encode_worker_started
 
 PMML = b'<?xml version="1.0"?><PMML version="4.4" xmlns="http://www.dmg.org/PMML-4_4"><Header/></PMML>'
 SIGNATURE = Signature(
@@ -163,7 +167,9 @@ class TalkingWorker:
 
     def start(self, result_topic: str = "", dead_letter_topic: str = "", result_format: str = "protobuf") -> int:
         """Introduce itself and join; returns the offset of the introduction."""
-        stream = StreamDeclared("wine", self._data_topic, result_topic, result_format, dead_letter_topic)
+        stream = StreamDeclared(
+            "wine", self._data_topic, result_topic, result_format, dead_letter_topic, "", "record_key", "constant:wine"
+        )
         started = WorkerStarted(
             self.worker, self.epoch, "host-1", 4711, "broadcast", self._group, (stream,), "", 1_772_366_400_123, "0.1.0"
         )
@@ -188,6 +194,33 @@ class TalkingWorker:
             1_772_366_400_500, 12.5, 0.25, SIGNATURE if state is ModelState.LIVE else None, b"\x01" * 32, "pmml4s", 94,
         )  # fmt: skip
         return self._send(encode_model_report(report))
+
+    def claim(self, *partitions: int, at: int = 0) -> str:
+        """Own these partitions from offset `at` on in the eyes of the log; returns the claim."""
+        claim = uuid.uuid4().hex
+        self._send(
+            encode_worker_record(
+                PartitionsClaimed(self.worker, self.epoch, claim, self._group, self._at(partitions, at))
+            )
+        )
+        return claim
+
+    def ready(self, change: int, problem: str = "", reason: str = "") -> int:
+        """Have everything loaded that a change needs, or refuse it; returns the offset of the record."""
+        return self._send(encode_worker_record(ChangeReady(self.worker, self.epoch, change, problem, reason)))
+
+    def promise(self, change: int, claim: str, *partitions: int, cut: int) -> int:
+        """Promise the cut of these partitions; returns the offset of the record."""
+        promised = CutsPromised(self.worker, change, claim, self._group, self._at(partitions, cut))
+        return self._send(encode_worker_record(promised))
+
+    def applied(self, change: int, key: str, claim: str, *partitions: int, since: int) -> int:
+        """Score these partitions by an immediate change from `since` on; returns the offset of the record."""
+        record = RouteApplied(self.worker, change, key, claim, self._group, self._at(partitions, since))
+        return self._send(encode_worker_record(record))
+
+    def _at(self, partitions: tuple[int, ...], offset: int) -> tuple[PartitionOffset, ...]:
+        return tuple(PartitionOffset(self._data_topic, partition, offset) for partition in partitions)
 
     def stop(self) -> None:
         """Leave the group."""
