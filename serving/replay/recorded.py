@@ -201,6 +201,7 @@ class Outcomes:
         check: Callable[[], None],
         *,
         chunk: int = CHUNK,
+        chunk_bytes: int = CHUNK_BYTES,
         repeats: int = REPEATS,
     ) -> None:
         """Args:
@@ -211,12 +212,13 @@ class Outcomes:
         pace: Of the reading.
         check: Called often, may raise.
         chunk: Most source offsets in a pass.
+        chunk_bytes: What their results may take in memory, about.
         repeats: How far a worker may go back when it starts again, in source offsets.
         """
         self._consumer, self._topic, self._source_topic = consumer, topic, source_topic
         self._decode, self._pace, self._check = decode, pace, check
         self._ends: list[int] = []
-        self._chunk, self._repeats = chunk, repeats
+        self._chunk, self._chunk_bytes, self._repeats = chunk, chunk_bytes, repeats
         self._covered = (-1, 0, 0)  # partition, first, end
         self._found: dict[int, Recorded] = {}
         self._next: list[int] = []
@@ -280,7 +282,7 @@ class Outcomes:
         """Read the outcomes of a chunk that begins at `first`; the offset where it ends."""
         while not self._pass(partition, first, until := max(first + 1, min(end, first + self._chunk)), starts):
             if until == first + 1:
-                raise JobFailedError(f"the result of record {first} takes more than {CHUNK_BYTES} bytes")
+                raise JobFailedError(f"the result of record {first} takes more than {self._chunk_bytes} bytes")
             self._chunk = (until - first) // 2
         return until
 
@@ -303,7 +305,7 @@ class Outcomes:
                     size -= before.bytes
                 self._found[found.offset] = found
                 size += found.bytes
-                if size > CHUNK_BYTES:
+                if size > self._chunk_bytes:
                     raise _TooLarge
             return False
 

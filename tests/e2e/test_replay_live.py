@@ -98,12 +98,10 @@ def test_a_correction_that_is_killed_and_run_again_corrects_each_affected_record
         first.kill()
         first.communicate()
     second = replay(deployment, **{**job, "records_per_second": 100_000})
-    third = replay(deployment, **{**job, "records_per_second": 100_000})
 
     assert second["affected"] == len(values)
     assert 0 < second["corrected"] < len(values)
     assert second["corrected"] + second["corrected_before"] == len(values)
-    assert (third["corrected"], third["corrected_before"]) == (0, len(values))
     found = deployment.read(deployment.results, 3 * len(values))
     assert len(found) == 3 * len(values)
     results = [ScoreResult.FromString(record.value()) for record in found]

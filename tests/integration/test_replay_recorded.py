@@ -95,7 +95,8 @@ def test_the_last_live_result_of_each_record_is_found_whatever_the_chunks_are(ka
     write(kafka, topic, written)
 
     found: dict[tuple[int, int], float] = {}
-    with outcomes(kafka, topic, chunk=rnd.choice([40, 100, 1_000]), repeats=120) as recorded:
+    limits = {"chunk": rnd.choice([40, 100, 1_000]), "chunk_bytes": rnd.choice([15_000, 10**9])}
+    with outcomes(kafka, topic, **limits, repeats=120) as recorded:
         recorded.freeze()
         for partition in range(2):
             at = 0
@@ -143,6 +144,16 @@ def test_results_of_an_aborted_transaction_are_not_seen_and_its_end_is_no_stands
 
     assert item is not None
     assert item.prediction == 1.0
+
+
+def test_a_result_that_is_too_large_for_the_memory_of_a_job_ends_it(kafka: Any) -> None:
+    topic = kafka.create_topic(1)
+    write(kafka, topic, [(0, result(0, 5, 1.0, scores=[1.0] * 100)), (0, result(0, 6, 1.0))])
+
+    with outcomes(kafka, topic, chunk_bytes=1_000) as recorded:
+        recorded.freeze()
+        with pytest.raises(JobFailedError, match="the result of record 5 takes more than 1000 bytes"):
+            recorded.cover(0, np.array([5, 6]), 10, np.array([NOW_MS, NOW_MS]))
 
 
 def test_the_records_of_one_correction_are_found_wherever_they_are(kafka: Any) -> None:
