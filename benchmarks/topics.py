@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 4
-_NEW_TOPIC = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_NEW_TOPIC = (KafkaError._UNKNOWN_PARTITION, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 class Topics:
@@ -47,6 +47,7 @@ class Topics:
             return int(self._watcher.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1])
         except KafkaException as error:
             if error.args[0].code() in _NEW_TOPIC:
+                self._watcher.list_topics(topic, timeout=10)  # the client keeps that it did not know the topic
                 return 0
             raise
 
