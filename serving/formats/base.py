@@ -128,6 +128,7 @@ class Provenance:
         route: Key of the route; empty, or equal to `data_type`, where it is that of the data type itself.
         reason: Why this model.
         supersedes: What the results take the place of, if anything's.
+        decider: Name of the decider that chose or combined; empty where one arm scored.
     """
 
     model: str
@@ -142,6 +143,7 @@ class Provenance:
     route: str = ""
     reason: Reason = ""
     supersedes: Supersedes | None = None
+    decider: str = ""
 
 
 @dataclass(frozen=True, slots=True)

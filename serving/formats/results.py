@@ -76,4 +76,6 @@ def _choice(provenance: Provenance) -> dict[str, FieldColumn]:
             model_version=superseded.model_version,
             control_offset=superseded.control_offset,
         )
+    if provenance.decider:
+        columns["decider"] = provenance.decider
     return columns

@@ -4,8 +4,8 @@
      "partition": 0, "offset": 1042, "control_offset": 7, "worker": "w1", "record_timestamp_ms": 1763700000000,
      "prediction": 5.25, "label": "good", "scores": [0.1, 0.9]}
 
-After `worker` come `arm`, `route`, `reason` (`"arm"`, `"pin"`, ...) and `supersedes` (`{"correction": "c1", "model": "wine",
-"model_version": 3, "control_offset": 7}`) where they say more than a plain route does.
+After `worker` come `arm`, `route`, `reason` (`"arm"`, `"pin"`, ...), `supersedes` (`{"correction": "c1", "model": "wine",
+"model_version": 3, "control_offset": 7}`) and `decider` (`"vote"`) where they say more than a plain route does.
 
 `prediction` and `scores` are there if the model has them, `label` where it gave one. JSON has no NaN and no infinity:
 both are `null`. `scores` keeps its length, so that its elements stay in place.
@@ -70,6 +70,7 @@ def _choice(provenance: Provenance) -> dict[str, object]:
         choice["route"] = provenance.route
     if (superseded := provenance.supersedes) is not None:
         choice["supersedes"] = asdict(superseded)
+    choice["decider"] = provenance.decider
     return {name: value for name, value in choice.items() if value}
 
 

@@ -97,7 +97,7 @@ def test_results_are_the_messages_that_the_runtime_writes(
     provenance = Provenance(
         "wine-quality", 3, bytes(range(32)), "wine", "wine.records", rnd.choice([0, 7]), 12, "w1",
         arm=rnd.choice(["", "b"]), route=rnd.choice(["", "*"]), reason=rnd.choice(["", "dark", "corrected"]),
-        supersedes=rnd.choice([None, Supersedes("c", "wine-quality", 2, 7)]),
+        supersedes=rnd.choice([None, Supersedes("c", "wine-quality", 2, 7)]), decider=rnd.choice(["", "vote"]),
     )  # fmt: skip
     label = None
     if labels is not None:
@@ -137,6 +137,7 @@ def _result(provenance: Provenance, scored: ScoredColumns, row: int) -> bytes:
         arm=provenance.arm,
         route=provenance.route,
         reason=REASONS[provenance.reason],
+        decider=provenance.decider,
         offset=int(scored.offsets[row]),
         record_timestamp_ms=int(scored.record_timestamps_ms[row]),
         **optional,

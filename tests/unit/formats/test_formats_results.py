@@ -52,7 +52,7 @@ def test_a_json_result_is_a_flat_object_with_the_names_of_the_message() -> None:
         "label": "good",
         "scores": [0.1, 0.9],
     }
-    choice = {"arm", "route", "reason", "supersedes"}
+    choice = {"arm", "route", "reason", "supersedes", "decider"}
     assert set(json.loads(value)) == {field.name for field in records_pb2.ScoreResult.DESCRIPTOR.fields} - choice
 
 
@@ -89,6 +89,18 @@ def test_a_protobuf_result_says_what_a_route_chose_and_what_it_supersedes(count:
     assert [each.offset for each in read] == list(range(100, 100 + count))
 
 
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_decided_result_names_its_decider_in_both_formats(count: int) -> None:
+    decided = replace(PROVENANCE, reason="decided", decider="best_confidence")
+    columns = scored(*[5.25] * count)
+
+    by_protobuf = open_result_format("protobuf").encode(decided, columns)
+    by_json = open_result_format("json").encode(decided, columns)
+
+    assert {records_pb2.ScoreResult.FromString(value).decider for value in by_protobuf} == {"best_confidence"}
+    assert {json.loads(value)["decider"] for value in by_json} == {"best_confidence"}
+
+
 def test_a_plain_route_costs_a_result_no_byte() -> None:
     plain = replace(PROVENANCE, route=PROVENANCE.data_type)
 
@@ -97,7 +109,7 @@ def test_a_plain_route_costs_a_result_no_byte() -> None:
 
     fields = {field.name for field, _ in records_pb2.ScoreResult.FromString(by_protobuf).ListFields()}
     assert fields == json.loads(by_json).keys()
-    assert not fields & {"arm", "route", "reason", "supersedes"}
+    assert not fields & {"arm", "route", "reason", "supersedes", "decider"}
 
 
 def test_every_reason_has_its_number() -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ScoreResult(_message.Message):
-    __slots__ = ("model", "model_version", "sha256", "data_type", "topic", "partition", "offset", "control_offset", "worker", "record_timestamp_ms", "arm", "route", "reason", "supersedes", "prediction", "label", "scores")
+    __slots__ = ("model", "model_version", "sha256", "data_type", "topic", "partition", "offset", "control_offset", "worker", "record_timestamp_ms", "arm", "route", "reason", "supersedes", "decider", "prediction", "label", "scores")
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         REASON_UNSPECIFIED: _ClassVar[ScoreResult.Reason]
@@ -54,6 +54,7 @@ class ScoreResult(_message.Message):
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
+    DECIDER_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
@@ -71,10 +72,11 @@ class ScoreResult(_message.Message):
     route: str
     reason: ScoreResult.Reason
     supersedes: ScoreResult.Supersedes
+    decider: str
     prediction: float
     label: str
     scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data_type: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., control_offset: _Optional[int] = ..., worker: _Optional[str] = ..., record_timestamp_ms: _Optional[int] = ..., arm: _Optional[str] = ..., route: _Optional[str] = ..., reason: _Optional[_Union[ScoreResult.Reason, str]] = ..., supersedes: _Optional[_Union[ScoreResult.Supersedes, _Mapping]] = ..., prediction: _Optional[float] = ..., label: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., model_version: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data_type: _Optional[str] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., control_offset: _Optional[int] = ..., worker: _Optional[str] = ..., record_timestamp_ms: _Optional[int] = ..., arm: _Optional[str] = ..., route: _Optional[str] = ..., reason: _Optional[_Union[ScoreResult.Reason, str]] = ..., supersedes: _Optional[_Union[ScoreResult.Supersedes, _Mapping]] = ..., decider: _Optional[str] = ..., prediction: _Optional[float] = ..., label: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
     __slots__ = ("topic", "partition", "offset", "record_timestamp_ms", "key", "value", "headers", "stage", "reason", "stream", "data_type", "model", "model_version", "worker", "failed_at_ms")
