@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from model_store.core.decider_counts import DeciderCounts, DeciderKey, merge_deciders
 from model_store.core.errors import StatisticsUnavailableError
 from model_store.core.stats import Series, Statistics
 from model_store.core.stats_codec import StatisticsCodecError, decode_statistics, encode_statistics
@@ -43,6 +44,7 @@ class WorkerStatistics:
         written_ms: When it last wrote, milliseconds since 1970 UTC.
         series: Statistics by model, version and data type.
         dead_letters: Dead letters by stage (`decode`, `features`, `route`, `score`, `result`).
+        deciders: What deciders did, by route and decider.
     """
 
     worker: str
@@ -50,6 +52,7 @@ class WorkerStatistics:
     written_ms: int
     series: Mapping[Series, Statistics]
     dead_letters: Mapping[str, int]
+    deciders: Mapping[DeciderKey, DeciderCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,12 @@ class Sheet:
     Attributes:
         series: Statistics by model, version and data type.
         dead_letters: Dead letters by stage.
+        deciders: What deciders did, by route and decider.
     """
 
     series: Mapping[Series, Statistics]
     dead_letters: Mapping[str, int]
+    deciders: Mapping[DeciderKey, DeciderCounts] = field(default_factory=dict)
 
 
 class RedisStatistics:
@@ -146,7 +151,7 @@ class RedisStatistics:
             _worker_statistics(member, written_ms, values[at * len(slots) : (at + 1) * len(slots)])
             for at, (member, written_ms) in enumerate(members)
         ]
-        return [part for part in parts if part.series or part.dead_letters]
+        return [part for part in parts if part.series or part.dead_letters or part.deciders]
 
     def ping(self) -> None:
         """Prove that Redis answers.
@@ -184,22 +189,24 @@ def _translated() -> Iterator[None]:
 
 
 def _encoded(sheet: Sheet) -> bytes:
-    return encode_statistics(sheet.series, sheet.dead_letters)
+    return encode_statistics(sheet.series, sheet.dead_letters, sheet.deciders)
 
 
 def _worker_statistics(member: str, written_ms: int, values: Sequence[bytes | None]) -> WorkerStatistics:
     worker, _, epoch = member.partition("\0")
     series: dict[Series, Statistics] = {}
     dead_letters: dict[str, int] = {}
+    decided: list[dict[DeciderKey, DeciderCounts]] = []
     for value in values:
         if value is None:
             continue
         try:
-            some, letters = decode_statistics(value)
+            some, letters, deciders = decode_statistics(value)
         except StatisticsCodecError:  # Written by a later version: an answer without it is better than none.
             continue
         for key, part in some.items():
             series[key] = series[key].merged(part) if key in series else part
         for stage, count in letters.items():
             dead_letters[stage] = dead_letters.get(stage, 0) + count
-    return WorkerStatistics(worker, epoch, written_ms, series, dead_letters)
+        decided.append(deciders)
+    return WorkerStatistics(worker, epoch, written_ms, series, dead_letters, merge_deciders(decided))

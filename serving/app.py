@@ -260,6 +260,7 @@ def _agent(parts: Parts, streams: list[OpenedStream], collector: Collector) -> S
             observe,
             collector.dead_letters,
             too_large,
+            collector.decided,
         )
         for stream in streams
     }

@@ -12,6 +12,7 @@ thread at a time for a model. A batch with one data type and one plan, the commo
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from model_store.core.decider_counts import ArmCounts, DeciderCounts, DeciderKey
+from model_store.core.histogram import Histogram, bucket_of
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
-from serving.core.deciders import Answers, Candidate, Decided, Decider, Undecidable, parts
+from serving.core.deciders import NOBODY, Answers, Candidate, Decided, Decider, Undecidable, parts
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
@@ -64,6 +67,14 @@ Observe = Callable[[Observation], None]
 """Called on the loop's thread, once for each model of a batch; must be quick."""
 
 
+ObserveDecider = Callable[[DeciderKey, DeciderCounts], None]
+"""Called on the loop's thread, once for each part of a batch that a decider decided; must be quick."""
+
+
+def nobody_counts(key: DeciderKey, counts: DeciderCounts) -> None:
+    """An `ObserveDecider` where nobody asks."""
+
+
 CountDeadLetters = Callable[[str, int], None]
 """Called on the loop's thread with a stage and how many records failed there."""
 
@@ -91,6 +102,7 @@ class Pipeline:
         observe: Takes the statistics.
         count_dead_letters: Takes a stage and a number of records that failed there.
         too_large: Finds results that their topic would not take.
+        observe_decider: Takes what deciders did.
     """
 
     plan: StreamPlan
@@ -103,6 +115,7 @@ class Pipeline:
     observe: Observe
     count_dead_letters: CountDeadLetters
     too_large: RowsTooLarge
+    observe_decider: ObserveDecider = nobody_counts
 
     def open(self, batch: ColumnBatch) -> Opened:
         """Decode and dispatch. The plans of its offsets score this batch, whatever changes meanwhile."""
@@ -172,26 +185,34 @@ class Pipeline:
         for work in ballot.works:
             if work is not None and not work.is_late:
                 self._observe(opened.batch, work, NO_PAIRS)
-        positions = _positions(opened.batch, ballot.rows)
-        decider = self.decider_of(ballot.plan.decider)
-        if decider is None:
-            why = f"there is no decider {ballot.plan.decider!r} on this worker"
-            opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
-            return
+        positions, tried = _positions(opened.batch, ballot.rows), _tried(second_tries)
         answers = _answers(ballot)
-        decided = _decided(decider, answers)
+        decided = self._decided(ballot, answers)
+        seconds = time.perf_counter() - ballot.asked_at
+        self.observe_decider(
+            DeciderKey(ballot.plan.key, ballot.plan.decider), _decider_counts(ballot, answers, decided, seconds)
+        )
+        lost = positions if isinstance(decided, Undecidable) else positions[decided.chosen == NOBODY]
+        why = f"route {ballot.plan.key!r}: {decided.why}" if isinstance(decided, Undecidable) else _nobody(ballot)
+        opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in lost.tolist() if row not in tried]
         if isinstance(decided, Undecidable):
-            why = f"route {ballot.plan.key!r}: {decided.why}"
-            opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in positions.tolist()]
             return
-        tried = _tried(second_tries)
-        for row in positions[decided.chosen < 0].tolist():
-            if row not in tried:
-                opened.unscored.append(Unscored(row, "score", _nobody(ballot), ballot.data_type))
         for index, chosen, values in parts(answers, decided):
             work = ballot.works[index]
             assert work is not None
             closing.results.append(self._encoded(opened.batch, work, positions[chosen], values, "decided"))
+
+    def _decided(self, ballot: Ballot, answers: Answers) -> Decided | Undecidable:
+        decider = self.decider_of(ballot.plan.decider)
+        if decider is None:
+            return Undecidable(f"there is no decider {ballot.plan.decider!r} on this worker")
+        try:
+            decided = decider(answers)
+            if isinstance(decided, Undecidable) or _is_possible(answers, decided):
+                return decided
+            return Undecidable(f"its decider {ballot.plan.decider!r} chose an arm without an answer")
+        except Exception as error:  # a decider may be a third party's; it costs its own records and nobody else's
+            return Undecidable(f"its decider failed: {type(error).__name__}: {error}")
 
     def _encoded(self, batch: ColumnBatch, work: Work, rows: Rows, values: Scored, reason: Reason) -> Encoded:
         model = work.model
@@ -205,6 +226,7 @@ class Pipeline:
         provenance = Provenance(
             model.model, model.version, model.sha256, work.data_type, batch.topic, batch.partition, work.plan.change,
             self.worker, work.arm.name, work.plan.key, reason,
+            decider=work.plan.decider if reason == "decided" else "",
         )  # fmt: skip
         headers = None
         if self.headers is not None:
@@ -313,11 +335,32 @@ def _answers(ballot: Ballot) -> Answers:
     return Answers(ballot.count, candidates, arrivals)
 
 
-def _decided(decider: Decider, answers: Answers) -> Decided | Undecidable:
-    try:
-        return decider(answers)
-    except Exception as error:  # a decider may be a third party's; it costs its own records and nobody else's
-        return Undecidable(f"its decider failed: {type(error).__name__}: {error}")
+def _is_possible(answers: Answers, decided: Decided) -> bool:
+    """Every record has the answer of an arm that gave one, or none. Of another one the result would be lost."""
+    is_possible = decided.chosen == NOBODY
+    for index, candidate in answers.present():
+        is_possible |= (decided.chosen == index) & candidate.has_value
+    return is_possible.shape == (answers.rows,) and bool(is_possible.all())
+
+
+def _decider_counts(ballot: Ballot, answers: Answers, decided: Decided | Undecidable, seconds: float) -> DeciderCounts:
+    is_answered = answers.counts() > 0
+    chosen = decided.chosen if isinstance(decided, Decided) else np.full(ballot.count, NOBODY)
+    has_decision = int(np.count_nonzero(chosen != NOBODY))
+    unanswered = ballot.count - int(np.count_nonzero(is_answered))
+    arms: dict[str, ArmCounts] = {}
+    for index, (arm, work) in enumerate(zip(ballot.plan.arms, ballot.works, strict=True)):
+        candidate = answers.candidates[index]
+        answered = 0 if candidate is None else int(np.count_nonzero(candidate.has_value))
+        is_late = work is not None and work.is_late
+        arms[arm.name] = ArmCounts(
+            int(np.count_nonzero(chosen == index)),
+            answered,
+            ballot.count if is_late else 0,
+            0 if is_late else ballot.count - answered,
+        )
+    waiting = Histogram({bucket_of(seconds * 1e9): ballot.count})
+    return DeciderCounts(has_decision, unanswered, ballot.count - has_decision - unanswered, arms, waiting)
 
 
 def _undecided(ballot: Ballot) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from serving.formats.headers import result_headers
 from serving.live import LiveModels
 from serving.loader import StreamFields
 from serving.outputs import RowsTooLarge
-from serving.pipeline import CountDeadLetters, Observe, Pipeline
+from serving.pipeline import CountDeadLetters, Observe, ObserveDecider, Pipeline, nobody_counts
 from serving.routing import Routing
 from serving.settings import Entity, Route, Stream
 
@@ -65,6 +65,7 @@ class OpenedStream:
         observe: Observe,
         count_dead_letters: CountDeadLetters,
         too_large: RowsTooLarge,
+        observe_decider: ObserveDecider = nobody_counts,
     ) -> Pipeline:
         """Its pipeline, over what is loaded and what the routes say."""
         results = open_result_format(self.settings.results.format)
@@ -83,6 +84,7 @@ class OpenedStream:
             observe,
             count_dead_letters,
             too_large,
+            observe_decider,
         )
 
 

@@ -97,6 +97,7 @@ class Ballot:
         count: How many records.
         works: By arm of the plan; `None` where the arm cannot take part.
         arrived: Indexes of the arms that answered, in the order in which they did.
+        asked_at: When the arms were asked, seconds of `time.perf_counter`.
     """
 
     plan: ActivePlan
@@ -106,6 +107,7 @@ class Ballot:
     count: int
     works: list[Work | None]
     arrived: list[int] = field(default_factory=list)
+    asked_at: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from model_store.core.decider_counts import ArmCounts, DeciderCounts, DeciderKey
 from model_store.core.histogram import Histogram
 from model_store.core.pairs import PairCounts
 from model_store.core.sketch import PredictionCounts
@@ -42,17 +43,39 @@ class _Row(msgspec.Struct, array_like=True, frozen=True):
     excess: int = 0
 
 
+class _Arm(msgspec.Struct, array_like=True, frozen=True):
+    chosen: int
+    answered: int
+    late: int
+    failed: int
+
+
+class _Decider(msgspec.Struct, array_like=True, frozen=True):
+    route: str
+    decider: str
+    decided: int
+    unanswered: int
+    undecidable: int
+    arms: dict[str, _Arm]
+    waiting: dict[int, int]
+
+
 class _Sheet(msgspec.Struct, array_like=True, frozen=True):
     rows: list[_Row]
     dead_letters: dict[str, int] = {}
+    deciders: list[_Decider] = []
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(_Sheet)
 
 
-def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping[str, int] | None = None) -> bytes:
-    """Statistics by series, and dead letters by stage."""
+def encode_statistics(
+    series: Mapping[Series, Statistics],
+    dead_letters: Mapping[str, int] | None = None,
+    deciders: Mapping[DeciderKey, DeciderCounts] | None = None,
+) -> bytes:
+    """Statistics by series, dead letters by stage, and what deciders did by route and decider."""
     rows = [
         _Row(
             *key,
@@ -77,10 +100,12 @@ def encode_statistics(series: Mapping[Series, Statistics], dead_letters: Mapping
         )
         for key, part in series.items()
     ]
-    return _ENCODER.encode(_Sheet(rows, dict(dead_letters or {})))
+    return _ENCODER.encode(_Sheet(rows, dict(dead_letters or {}), _decider_rows(deciders or {})))
 
 
-def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, int]]:
+def decode_statistics(
+    data: bytes,
+) -> tuple[dict[Series, Statistics], dict[str, int], dict[DeciderKey, DeciderCounts]]:
     """What `encode_statistics` was given.
 
     Raises:
@@ -107,4 +132,28 @@ def decode_statistics(data: bytes) -> tuple[dict[Series, Statistics], dict[str, 
         )
         for row in sheet.rows
     }
-    return series, sheet.dead_letters
+    deciders = {
+        DeciderKey(row.route, row.decider): DeciderCounts(
+            row.decided,
+            row.unanswered,
+            row.undecidable,
+            {name: ArmCounts(arm.chosen, arm.answered, arm.late, arm.failed) for name, arm in row.arms.items()},
+            Histogram(row.waiting),
+        )
+        for row in sheet.deciders
+    }
+    return series, sheet.dead_letters, deciders
+
+
+def _decider_rows(deciders: Mapping[DeciderKey, DeciderCounts]) -> list[_Decider]:
+    return [
+        _Decider(
+            *key,
+            part.decided,
+            part.unanswered,
+            part.undecidable,
+            {name: _Arm(arm.chosen, arm.answered, arm.late, arm.failed) for name, arm in part.arms.items()},
+            dict(part.waiting.counts),
+        )
+        for key, part in deciders.items()
+    ]

@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector as MetricSource
 
 from model_store.core.histogram import Histogram
+from model_store.stats_store import Sheet
 from serving.adapters.statistics import Collector
 from serving.live import LiveModel
 
@@ -135,6 +136,7 @@ class Exposition(MetricSource):
         for stage, count in sheet.dead_letters.items():
             letters.add_metric([stage], count)
         yield from (results, errors, score, latency, letters)
+        yield from _deciders(sheet)
 
     def _swap_seconds(self) -> Metric:
         counts, seconds = self._swaps.snapshot()
@@ -149,6 +151,29 @@ class Exposition(MetricSource):
         for route, model in self._live():
             live.add_metric([route, model.model, str(model.version), model.sha256.hex()], 1)
         return live
+
+
+def _deciders(sheet: Sheet) -> Iterator[Metric]:
+    labels = ["route", "decider"]
+    records = CounterMetricFamily(
+        "sluice_decider_records", "Records that were to be decided.", labels=[*labels, "outcome"]
+    )
+    arms = CounterMetricFamily(
+        "sluice_decider_arm_records",
+        "What the arms had to do with them; the primary arm's name is empty.",
+        labels=[*labels, "arm", "outcome"],
+    )
+    waiting = HistogramMetricFamily(
+        "sluice_decider_seconds", "From asking the arms to the decision of a record.", labels=labels
+    )
+    for key, part in sheet.deciders.items():
+        for outcome in ("decided", "unanswered", "undecidable"):
+            records.add_metric([*key, outcome], getattr(part, outcome))
+        for name, arm in part.arms.items():
+            for outcome in ("chosen", "answered", "late", "failed"):
+                arms.add_metric([*key, name, outcome], getattr(arm, outcome))
+        waiting.add_metric(list(key), _buckets(part.waiting, LATENCY_BOUNDS), part.waiting.sum_seconds())
+    yield from (records, arms, waiting)
 
 
 def _feed_metrics(feed: FeedNumbers) -> Iterator[Metric]:

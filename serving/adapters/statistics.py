@@ -19,6 +19,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from model_store.core.decider_counts import NO_DECISIONS, DeciderCounts, DeciderKey
 from model_store.core.errors import StatisticsUnavailableError
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
@@ -84,6 +85,13 @@ class Collector:
         with self._lock:
             for ledger in self._ledgers(self._advance()):
                 ledger.dead_letters[stage] = ledger.dead_letters.get(stage, 0) + count
+                ledger.changes += 1
+
+    def decided(self, key: DeciderKey, counts: DeciderCounts) -> None:
+        """Count what a decider did with one batch."""
+        with self._lock:
+            for ledger in self._ledgers(self._advance()):
+                ledger.deciders[key] = ledger.deciders.get(key, NO_DECISIONS).merged(counts)
                 ledger.changes += 1
 
     def total(self) -> Sheet:
@@ -226,12 +234,13 @@ class StatisticsWriter:
 class _Ledger:
     """Tallies of a span of time. Belongs to whoever holds the collector's lock."""
 
-    __slots__ = ("changes", "dead_letters", "frozen", "tallies", "written_changes")
+    __slots__ = ("changes", "dead_letters", "deciders", "frozen", "tallies", "written_changes")
 
     def __init__(self) -> None:
         self.tallies: dict[Series, Tally] = {}
         self.frozen: dict[Series, Statistics] = {}
         self.dead_letters: dict[str, int] = {}
+        self.deciders: dict[DeciderKey, DeciderCounts] = {}
         self.changes = 0
         self.written_changes = 0
 
@@ -247,4 +256,4 @@ class _Ledger:
         for series, tally in self.tallies.items():
             if series not in self.frozen:
                 self.frozen[series] = tally.frozen()
-        return Sheet(dict(self.frozen), dict(self.dead_letters))
+        return Sheet(dict(self.frozen), dict(self.dead_letters), dict(self.deciders))

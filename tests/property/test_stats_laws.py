@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_store.core.decider_counts import NO_DECISIONS, ArmCounts, DeciderCounts, DeciderKey, merge_deciders
 from model_store.core.histogram import RELATIVE_ERROR, Histogram, bucket_of, buckets_of
 from model_store.core.pairs import MOST_NANO, PairCounts, nano
 from model_store.core.sketch import (
@@ -47,6 +48,14 @@ statistics = st.builds(
     st.builds(Histogram, counts), st.builds(Histogram, counts), maybe, maybe, st.builds(Histogram, counts), predictions, pairs,
 )  # fmt: skip
 keys = st.builds(Series, st.sampled_from(["a", "b"]), st.integers(1, 3), st.sampled_from(["x", "y"]))
+arm_counts = st.builds(ArmCounts, *[st.integers(0, 10**9)] * 4)
+decider_counts = st.builds(
+    DeciderCounts, *[st.integers(0, 10**9)] * 3,
+    st.dictionaries(st.sampled_from(["", "b", "c"]), arm_counts), st.builds(Histogram, counts),
+)  # fmt: skip
+decider_sheets = st.dictionaries(
+    st.builds(DeciderKey, st.sampled_from(["wine", "w*", "*"]), st.sampled_from(["first", "vote"])), decider_counts
+)
 sheets = st.dictionaries(keys, statistics, max_size=4)
 batches = st.builds(
     lambda n, seconds, at, latencies, seen, compared: observe_batch(
@@ -105,11 +114,32 @@ def test_series_are_merged_each_for_itself(parts: list[dict[Series, Statistics]]
 
 
 @settings(deadline=None)
-@given(sheets, st.dictionaries(st.sampled_from(["decode", "score"]), st.integers(0, 10**9)))
+@given(sheets, st.dictionaries(st.sampled_from(["decode", "score"]), st.integers(0, 10**9)), decider_sheets)
 def test_statistics_are_read_back_as_they_were_written(
-    sheet: dict[Series, Statistics], letters: dict[str, int]
+    sheet: dict[Series, Statistics], letters: dict[str, int], deciders: dict[DeciderKey, DeciderCounts]
 ) -> None:
-    assert decode_statistics(encode_statistics(sheet, letters)) == (sheet, letters)
+    assert decode_statistics(encode_statistics(sheet, letters, deciders)) == (sheet, letters, deciders)
+
+
+@settings(deadline=None)
+@given(decider_counts, decider_counts, decider_counts)
+def test_what_deciders_did_is_merged_exactly_in_any_order(
+    one: DeciderCounts, two: DeciderCounts, three: DeciderCounts
+) -> None:
+    assert one.merged(two) == two.merged(one)
+    assert one.merged(two).merged(three) == one.merged(two.merged(three))
+    assert one.merged(NO_DECISIONS) == one == NO_DECISIONS.merged(one)
+    assert one.merged(two).records == one.records + two.records
+
+
+@settings(deadline=None)
+@given(st.lists(decider_sheets, max_size=3), st.integers(0, 3))
+def test_deciders_are_merged_each_for_itself(parts: list[dict[DeciderKey, DeciderCounts]], split: int) -> None:
+    together = merge_deciders(parts)
+
+    assert together == merge_deciders([merge_deciders(parts[:split]), merge_deciders(parts[split:])])
+    for key, merged in together.items():
+        assert merged.decided == sum(part[key].decided for part in parts if key in part)
 
 
 @settings(deadline=None)
@@ -261,12 +291,12 @@ def test_a_difference_in_billionths_is_within_half_of_one_and_saturates(differen
 @settings(deadline=None)
 @given(sheets, st.dictionaries(st.sampled_from(["decode", "score"]), st.integers(0, 10**9)))
 def test_what_an_earlier_version_wrote_is_still_read(sheet: dict[Series, Statistics], letters: dict[str, int]) -> None:
-    rows, dead = msgspec.msgpack.decode(encode_statistics(sheet, letters), strict=False)
+    rows, dead, _ = msgspec.msgpack.decode(encode_statistics(sheet, letters), strict=False)
     earlier = msgspec.msgpack.encode([[row[:12] for row in rows], dead])
 
-    read, read_letters = decode_statistics(earlier)
+    read, read_letters, deciders = decode_statistics(earlier)
 
-    assert read_letters == letters
+    assert (read_letters, deciders) == (letters, {})
     for key, part in sheet.items():
         assert read[key].merged(NOTHING) == read[key]
         assert (read[key].count, read[key].score, read[key].last_ms) == (part.count, part.score, part.last_ms)
