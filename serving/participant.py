@@ -1,7 +1,8 @@
 """A worker's part in exact changes of routes: claim, ready, promise, hold.
 
-* **Claim.** Partitions that were assigned are claimed on the control log. Nothing of them is handed out before the claim
-  was read back: by then everything before it has been read, an accepted promise of the owner before included.
+* **Claim.** Partitions that were assigned are claimed on the control log, with a turn that was committed before
+  (`Feed.take_turn`), so that a claim that comes late counts for nothing. Nothing of them is handed out before the claim was
+  read back: by then everything before it has been read, an accepted promise of the owner before included.
 * **Ready.** When all that a change needs is loaded. A refusal is said at once, and ends the change for everybody.
 * **Promise.** Once the change is proposed and all of it is loaded: for each claimed lane that has no promise, the larger of
   its end and its position, and about 200 ms of traffic more, so that nobody ever reaches the hold. From that moment nothing
@@ -24,7 +25,7 @@ import structlog
 
 from model_store.core.changes import Change, ChangeState
 from model_store.core.control_records import ChangeReady, CutsPromised, PartitionOffset, PartitionsClaimed, RouteApplied
-from model_store.core.lanes import Lane
+from model_store.core.lanes import Lane, LaneState
 from model_store.core.state import Catalogue
 from serving.loads import Loads, Refusal
 from serving.routing import Key
@@ -39,6 +40,7 @@ GRACE_SECONDS = 5.0
 
 _REPEAT_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.2
 
 WorkerRecord = PartitionsClaimed | ChangeReady | CutsPromised | RouteApplied
 
@@ -60,6 +62,10 @@ class Lanes(Protocol):
 
     def end(self, topic: str, partition: int) -> int | None:
         """See `Feed.end`."""
+        ...
+
+    async def take_turn(self, keys: Sequence[Key], above: int) -> int | None:
+        """See `Feed.take_turn`."""
         ...
 
     def assignment(self, topic: str, partition: int) -> int | None:
@@ -117,17 +123,34 @@ class Participant:
 
     async def claim(self, keys: Sequence[Key]) -> list[Key]:
         """Claim lanes and wait until the log says so; returns those that are still ours."""
-        self._claim_count += 1
-        claim = f"{self.epoch}.{self._claim_count}"
         assigned = {key: serial for key in keys if (serial := self.lanes.assignment(*key)) is not None}
-        partitions = tuple(PartitionOffset(*key, self.lanes.position(*key)[0]) for key in assigned)
-        record = PartitionsClaimed(self.worker, self.epoch, claim, self.group, partitions)
-        sent_at = began = time.monotonic()
+        while assigned := self._still_ours(assigned):
+            above = max((lane.turn for key in assigned if (lane := self._lane(key)) is not None), default=0)
+            turn = await self.lanes.take_turn(list(assigned), above)
+            if turn is None:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            self._claim_count += 1
+            claim = f"{self.epoch}.{self._claim_count}"
+            partitions = tuple(PartitionOffset(*key, self.lanes.position(*key)[0]) for key in assigned)
+            record = PartitionsClaimed(self.worker, self.epoch, claim, self.group, partitions, turn)
+            if await self._read_back_of(record, assigned):
+                assigned = self._still_ours(assigned)
+                self._claimed |= {key: (claim, serial) for key, serial in assigned.items()}
+                return list(assigned)
+        return []
+
+    async def _read_back_of(self, record: PartitionsClaimed, assigned: Mapping[Key, int]) -> bool:
+        """Send a claim and wait until the log says so; false if a claim of a later turn is there already."""
         self.send(record)
+        sent_at = began = time.monotonic()
         while True:
-            assigned = {key: serial for key, serial in assigned.items() if self.lanes.assignment(*key) == serial}
-            if all(self._is_read_back(key, claim) for key in assigned):
-                break
+            lanes = [lane for key in self._still_ours(assigned) if (lane := self._lane(key)) is not None]
+            missing = [key for key in self._still_ours(assigned) if not self._is_read_back(key, record.claim)]
+            if not missing:
+                return True
+            if any(lane.turn >= record.turn and lane.claim != record.claim for lane in lanes):
+                return False
             self._read_back.clear()
             try:
                 await asyncio.wait_for(self._read_back.wait(), 1.0)
@@ -136,9 +159,10 @@ class Participant:
                     sent_at = time.monotonic()
                     self.send(record)
                 if time.monotonic() - began > _PATIENCE_SECONDS:
-                    log.warning("claim.waiting", seconds=round(time.monotonic() - began), claim=claim)
-        self._claimed |= {key: (claim, serial) for key, serial in assigned.items()}
-        return list(assigned)
+                    log.warning("claim.waiting", seconds=round(time.monotonic() - began), claim=record.claim)
+
+    def _still_ours(self, assigned: Mapping[Key, int]) -> dict[Key, int]:
+        return {key: serial for key, serial in assigned.items() if self.lanes.assignment(*key) == serial}
 
     @property
     def claims(self) -> dict[Key, str]:
@@ -283,6 +307,9 @@ class Participant:
             self._held[key] = offset
             self.lanes.hold(*key, offset)
 
+    def _lane(self, key: Key) -> LaneState | None:
+        return self._catalogue.lanes.get(Lane(self.group, *key))
+
     def _is_read_back(self, key: Key, claim: str) -> bool:
-        lane = self._catalogue.lanes.get(Lane(self.group, *key))
+        lane = self._lane(key)
         return lane is not None and lane.claim == claim

@@ -198,7 +198,7 @@ class Assignments:
 
 def _place(lanes: Mapping[Key, Lane], found: Mapping[Key, Place]) -> None:
     for key, place in found.items():
-        lanes[key].place(place.offset, place.origin)
+        lanes[key].place(place.offset, place.origin, place.turn)
 
 
 def _names(keys: list[Key]) -> list[str]:

@@ -157,7 +157,7 @@ class ExactlyOnce:
             offsets = {lane: offset for lane in self._lanes.values() if (offset := lane.due()) is not None}
             if offsets:
                 entries = [
-                    TopicPartition(lane.topic, lane.partition, offset, metadata=write_origin(lane.origin))
+                    TopicPartition(lane.topic, lane.partition, offset, metadata=write_origin(lane.origin, lane.turn))
                     for lane, offset in offsets.items()
                 ]
                 member = self._reader.consumer.consumer_group_metadata()

@@ -13,11 +13,13 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import structlog
+from confluent_kafka import KafkaException
 from mode import Service
 
 from serving.feed.assignments import Assignments, OnAssigned, OnRevoked
 from serving.feed.at_least_once import AtLeastOnce
 from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.bounded import CallHungError
 from serving.feed.channel import FeedChannel
 from serving.feed.delivery import Commitment, Counts, Lanes
 from serving.feed.errors import BatchNotReturnedError, ConsumerFailedError
@@ -42,6 +44,7 @@ log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 _IDLE_SECONDS = 0.05
+_TURN_SECONDS = 5.0
 _BUSY_SECONDS = 0.005
 
 
@@ -214,6 +217,25 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         """Which assignment of the partition to this process this is, once its start is known; `None` if it is not ours."""
         lane = self._lanes.get((topic, partition))
         return lane.assignment if lane is not None and lane.is_placed and lane.is_alive else None
+
+    async def take_turn(self, keys: Sequence[Key], above: int) -> int | None:
+        """Take a turn for partitions that came (`starts`), larger than `above` and than all before it, and commit it.
+
+        Only inside `on_assigned`, before anything of them is handed out.
+
+        Returns:
+            The turn; `None` if the commit did not go through now: the partitions may be another's by now.
+        """
+        lanes = [self._lanes[key] for key in keys if key in self._lanes]
+        turn = max([above, *(lane.turn for lane in lanes)]) + 1
+        for lane in lanes:
+            lane.turn = turn
+        try:
+            await self._in_thread(self._reader.commit_and_wait, {lane: lane.position for lane in lanes}, _TURN_SECONDS)
+        except (KafkaException, CallHungError) as error:
+            log.info("turn.not_taken", partitions=len(lanes), error=str(error))
+            return None
+        return turn
 
     def end(self, topic: str, partition: int) -> int | None:
         """The offset after the partition's last record, as of the last fetch; `None` before there was one."""

@@ -57,6 +57,7 @@ class Lane:
         finished: Every offset below it is finished.
         committed: The offset that the group is known to have, or was last sent; `NOWHERE` after a refusal.
         origin: How many partitions the topic had when the group first read it; travels with every commit.
+        turn: By which claims of the partition are ordered; travels with every commit (`starts`).
         hold_at: No record at or above this offset is handed out; `None` = no hold.
         kept: Records that were read but may not be handed out yet, in order.
         is_paused: The consumer was told not to fetch this partition.
@@ -77,6 +78,7 @@ class Lane:
         "position",
         "tickets",
         "topic",
+        "turn",
     )
 
     def __init__(self, topic: str, partition: int) -> None:
@@ -89,6 +91,7 @@ class Lane:
         self.finished = NOWHERE
         self.committed = NOWHERE
         self.origin = 0
+        self.turn = 0
         self.hold_at: int | None = None
         self.kept: list[Any] = []
         self.tickets: deque[Ticket] = deque()
@@ -109,10 +112,11 @@ class Lane:
         """An agent holds a batch of this lane."""
         return any(not ticket.is_returned for ticket in self.tickets)
 
-    def place(self, offset: int, origin: int) -> None:
+    def place(self, offset: int, origin: int, turn: int = 0) -> None:
         """Start at `offset`, which the group has as its committed offset."""
         self.position = self.finished = self.committed = offset
         self.origin = origin
+        self.turn = turn
 
     def hand_out(self, next_offset: int, now: float) -> Ticket:
         """Note a batch of everything from `position` up to, not including, `next_offset`."""

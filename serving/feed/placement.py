@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from serving.feed.errors import ConsumerFailedError
 from serving.feed.lanes import Key
 from serving.feed.retrying import error_of, is_passing
-from serving.feed.starts import Reason, StartAt, choose_start, read_origin, write_origin
+from serving.feed.starts import Reason, StartAt, choose_start, read_origin, read_turn, write_origin
 
 log = structlog.get_logger(__name__)
 
@@ -34,10 +34,11 @@ _PAUSE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a partition starts; the group has this offset as its committed one."""
+    """Where a partition starts; the group has this offset as its committed one, with this turn (`starts`)."""
 
     offset: int
     origin: int
+    turn: int = 0
 
 
 class Placement:
@@ -123,7 +124,8 @@ class Placement:
         if start.reason is Reason.LOG_SHRANK and not self._is_settled(key):
             return None
         self._shrunk_since.pop(key, None)
-        place = Place(start.offset, count if origin is None else origin)
+        turn = read_turn(entry.metadata) if has_committed else 0
+        place = Place(start.offset, count if origin is None else origin, turn)
         if start.reason is not Reason.COMMITTED:
             level = log.info if start.reason in (Reason.FIRST_READ, Reason.ADDED_LATER) else log.error
             level("start.chosen", topic=topic, partition=partition, reason=start.reason, offset=start.offset,
@@ -147,7 +149,7 @@ class Placement:
         return now - self._shrunk_since.setdefault(key, now) >= _SHRINK_SECONDS
 
     def _commit(self, key: Key, place: Place) -> None:
-        entry = TopicPartition(*key, place.offset, metadata=write_origin(place.origin))
+        entry = TopicPartition(*key, place.offset, metadata=write_origin(place.origin, place.turn))
         for done in self._consumer.commit(offsets=[entry], asynchronous=False):
             if done.error is not None:
                 raise KafkaException(done.error)

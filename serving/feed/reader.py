@@ -173,6 +173,6 @@ class Reader:
 
 def _entries(lanes: Mapping[Lane, int]) -> list[Any]:
     return [
-        TopicPartition(lane.topic, lane.partition, offset, metadata=write_origin(lane.origin))
+        TopicPartition(lane.topic, lane.partition, offset, metadata=write_origin(lane.origin, lane.turn))
         for lane, offset in lanes.items()
     ]

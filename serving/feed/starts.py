@@ -8,6 +8,10 @@ A start that was chosen is committed before the first record is read, so that it
 that arrive between the first start at the end and the first commit are skipped when the worker dies in between.
 Every commit carries `origin=N`, the number of partitions the topic had when the group first read it. A partition that
 was added later was empty then, so it is read from its beginning also where `LATEST` is set.
+
+It also carries `turn=N`, by which claims of the partition are ordered (`model_store.core.lanes`). An owner takes a turn above
+the one it finds and commits it before it claims: the group's coordinator lets only the present owner commit, so turns
+grow in the order of ownership, and a claim that comes late is known by its turn.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-_ORIGIN = re.compile(r"origin=(\d{1,9})")
+_MARK = re.compile(r"origin=(\d{1,9})(?: turn=(\d{1,18}))?")
 
 
 class StartAt(enum.StrEnum):
@@ -68,12 +72,18 @@ def choose_start(
     return Start(committed, Reason.COMMITTED)
 
 
-def write_origin(origin: int) -> str:
-    """The metadata string of a commit."""
-    return f"origin={origin}"
+def write_origin(origin: int, turn: int = 0) -> str:
+    """The metadata string of a commit: the origin, and the turn of the owner that commits, if it took one."""
+    return f"origin={origin} turn={turn}" if turn else f"origin={origin}"
 
 
 def read_origin(metadata: str | None) -> int | None:
-    """The number in the metadata of a commit, `None` for a commit that somebody else made."""
-    found = _ORIGIN.fullmatch(metadata or "")
+    """The origin in the metadata of a commit, `None` for a commit that somebody else made."""
+    found = _MARK.fullmatch(metadata or "")
     return int(found[1]) if found else None
+
+
+def read_turn(metadata: str | None) -> int:
+    """The turn in the metadata of a commit; 0 where there is none."""
+    found = _MARK.fullmatch(metadata or "")
+    return int(found[2] or 0) if found else 0
