@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +19,10 @@ from sluice.client import (
     ArtifactError,
     Client,
     ClientError,
-    ModelRefusedError,
+    OperationFailedError,
     OperationPendingError,
+    RefusedError,
+    StaleError,
     UnreachableError,
 )
 from sluice.stack.errors import StackError
@@ -32,6 +36,9 @@ ApiOption = Annotated[
 ]
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data folder of the local stack.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+TOKEN_VARIABLE = "SLUICE_TOKEN"
+"""Environment variable with the API's write token. Not an option: other users of a host see command lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +69,34 @@ def find_api(api: str | None, data: Path) -> Address:
 
 
 @contextmanager
-def connected(api: str | None, data: Path) -> Iterator[Client]:
-    """A client of the API; errors that a person can act on end the command with a message and its exit status."""
+def connected(api: str | None, data: Path, actor: str | None = None) -> Iterator[Client]:
+    """A client of the API; errors that a person can act on end the command with a message and its exit status.
+
+    Args:
+        api: URL that was asked for.
+        data: Data folder of the local stack.
+        actor: Who writes, for the record; `None`: the login name.
+    """
     hint = "Is the stack up? `sluice up` starts it; --api URL or SLUICE_API=URL names another API."
     try:
         address = find_api(api, data)
         hint = address.hint if api is not None else f"{address.hint} `sluice up` starts one that is down."
-        with Client(address.url) as client:
+        with Client(address.url, token=os.environ.get(TOKEN_VARIABLE), actor=actor or _login()) as client:
             yield client
     except UnreachableError as error:
         _end(f"{_sentence(error)}\n{hint}", EXIT_UNREACHABLE)
+    except StaleError as error:
+        now = f" It is at revision {error.revision} now." if error.revision is not None else ""
+        _end(f"{_sentence(error)}\nSomebody else was first, and nothing was written.{now} Look again.", EXIT_FAILED)
+    except RefusedError as error:
+        _end(_sentence(error), EXIT_FAILED)
     except ApiError as error:
         where = f" (the API's log has it as {error.trace_id})" if error.status >= 500 and error.trace_id else ""
         wrong = "".join(f"\n  {each.get('pointer', '')}: {each.get('detail', '')}" for each in error.errors)
         _end(f"{_sentence(error)}{where}{wrong}", EXIT_PROBLEM)
     except OperationPendingError as error:
         _end(_sentence(error), EXIT_PENDING)
-    except (ModelRefusedError, ArtifactError, StackError) as error:
+    except (OperationFailedError, ArtifactError, StackError) as error:
         _end(_sentence(error), EXIT_FAILED)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -86,6 +104,15 @@ def connected(api: str | None, data: Path) -> Iterator[Client]:
         # The reader of our output has seen enough (`sluice tail | head`).
         sys.stderr.close()
         raise SystemExit(0) from None
+
+
+def _login() -> str | None:
+    """Who is at the keyboard, as far as a header can say it; `None` if nobody knows."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None
+    return "".join(character for character in name if " " <= character <= "~")[:128] or None
 
 
 def _sentence(error: ClientError | StackError) -> str:

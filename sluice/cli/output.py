@@ -27,6 +27,23 @@ def print_columns(headings: Sequence[str], rows: Sequence[Sequence[str]], if_emp
         _print_row(row, widths)
 
 
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Names and values below each other; those without a value are left out."""
+    shown = [(name, value) for name, value in fields if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        typer.echo(f"{name.ljust(width)}  {value}")
+
+
+def when(moment: datetime | int | None) -> str:
+    """An instant (or milliseconds since 1970 UTC) in UTC to the second, and how long ago; `-` without one."""
+    if moment is None:
+        return "-"
+    if isinstance(moment, int):
+        moment = datetime.fromtimestamp(moment / 1000, UTC)
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ} ({ago(moment)})"
+
+
 def ago(moment: datetime | None) -> str:
     """How long ago, in one unit; `never` without a moment."""
     if moment is None:

@@ -9,9 +9,20 @@ import typer
 
 from sluice.cli import EXIT_FAILED
 from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
-from sluice.cli.output import number, print_json, size
-from sluice.client import Client, ModelRefusedError
-from sluice.client.answers import Operation, Outcome, Position, Published
+from sluice.cli.output import print_json, size
+from sluice.cli.progress import positions, progress, tell_done
+from sluice.cli.writing import (
+    WATCH_SECONDS,
+    ActorOption,
+    DeadlineOption,
+    DryRunOption,
+    ReasonOption,
+    TimeoutOption,
+    checked_mode,
+    pairs,
+)
+from sluice.client import Client, ModelRefusedError, OperationFailedError
+from sluice.client.answers import Operation, PublicationPlan, Published
 from sluice.client.calls import PublishOptions
 from sluice.stack.lifecycle import DEFAULT_FOLDER
 
@@ -29,10 +40,22 @@ def publish(
         str | None,
         typer.Option("--type", help="TENSORFLOW, TENSORFLOWSAVED, PMML or an engine; default: what the file is."),
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="exact|immediate|none",
+            help="How TYPE is turned to it. exact: every partition at a promised offset, all of them or none. immediate: each "
+            "worker when it has loaded it. none: not at all, it is only registered.",
+        ),
+    ] = "exact",
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until every live worker serves it, or refuses it.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Longest wait.")] = 60.0,
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait", help="Follow it until it serves, or is refused; default: if a worker is running."
+        ),
+    ] = None,
+    timeout: TimeoutOption = WATCH_SECONDS,
+    deadline: DeadlineOption = None,
     description: Annotated[str, typer.Option(help="A sentence for people.")] = "",
     publisher: Annotated[str, typer.Option(envvar="SLUICE_PUBLISHER", help="Who publishes it.")] = "",
     sha256: Annotated[str | None, typer.Option(help="Digest of what is at a URL, hexadecimal.")] = None,
@@ -41,72 +64,106 @@ def publish(
         list[str] | None,
         typer.Option(metavar="FEATURE=FIELD", help="Record field of a model's feature; repeat it, in order."),
     ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=VALUE", help="Where it comes from: training_data=..., code=..., run_id=..., environment=..."
+        ),
+    ] = None,
+    reason: ReasonOption = "",
+    actor: ActorOption = None,
+    dry_run: DryRunOption = False,
     api: ApiOption = None,
     data: DataOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a model: from now on it is the model of a data type. The stream does not stop for it."""
+    """Publish a model: from now on it is the model of a data type. The stream does not stop for it.
+
+    If a worker cannot load it, or the deadline passes, nothing changes: the version before serves on, on every partition.
+    """
     options: PublishOptions = {
         "type": type_,
         "description": description,
         "publisher": publisher,
         "signature_name": signature,
-        "feature_mapping": _mapping(feature or []),
+        "feature_mapping": pairs(feature, "--feature", "FEATURE=FIELD"),
+        "mode": checked_mode(mode, "none"),
+        "references": pairs(reference, "--reference", "KIND=VALUE"),
+        "deadline_seconds": deadline,
+        "reason": reason,
     }
     is_url = "://" in model
     if is_url:
         options |= {"source": model, "sha256": sha256}
-    with connected(api, data) as client:
-        published = client.publish(None if is_url else Path(model), for_=data_type, name=name, **options)
-        if not wait:
-            print_json(published) if as_json else _tell_published(published)
+    with connected(api, data, actor) as client:
+        artifact = None if is_url else Path(model)
+        if dry_run:
+            plan = client.plan_publication(artifact, data_type, name, options)
+            print_json(plan) if as_json else _tell_plan(plan)
             return
+        published = client.publish(artifact, for_=data_type, name=name, **options)
+        is_followed = published.operation is not None and (_is_served(client, published) if wait is None else wait)
         if not as_json:
             _tell_published(published)
-        try:
-            done = client.wait(published.operation, timeout, None if as_json else _Progress())
-        except ModelRefusedError as error:
-            print_json(error.operation) if as_json else _tell_refused(client, error.operation)
-            raise SystemExit(EXIT_FAILED) from None
-        print_json(done) if as_json else _tell_live(done)
+        if not is_followed or published.operation is None:
+            if as_json:
+                print_json(published)
+            return
+        _follow(client, published.operation, timeout, as_json)
 
 
-class _Progress:
-    """Prints a line for each worker, when it has said what became of the model."""
+def _follow(client: Client, operation: str, timeout: float, as_json: bool) -> None:
+    try:
+        with progress(as_json) as show:
+            done = client.wait(operation, timeout, show)
+    except OperationFailedError as error:
+        if as_json:
+            print_json(error.operation)
+        elif isinstance(error, ModelRefusedError):
+            _tell_refused(client, error.operation)
+        else:
+            typer.secho(f"{operation} failed: {error}", fg="red", err=True)
+            _tell_what_serves(client, error.operation)
+        raise SystemExit(EXIT_FAILED) from None
+    print_json(done) if as_json else _tell_live(done)
 
-    def __init__(self) -> None:
-        self._told: set[str] = set()
 
-    def __call__(self, operation: Operation) -> None:
-        if operation.total == 0:
-            typer.echo("No worker is running: it becomes live when one starts (`sluice up`, `sluice worker`).")
-        for outcome in operation.workers:
-            if outcome.worker not in self._told and outcome.state not in ("pending", "retrying"):
-                self._told.add(outcome.worker)
-                typer.echo(f"  {outcome.worker}: {_outcome(outcome)}")
+def _is_served(client: Client, published: Published) -> bool:
+    """Somebody is there who could serve it: to wait for a worker that nobody has started would be to hang."""
+    return published.operation is not None and client.operation(published.operation).total > 0
 
 
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    split = [pair.partition("=") for pair in pairs]
-    for feature, equals, field in split:
-        if not (feature and equals and field):
-            raise typer.BadParameter(
-                f"expected FEATURE=FIELD, found {feature + equals + field!r}", param_hint="--feature"
-            )
-    return {feature: field for feature, _, field in split}
+def _tell_plan(plan: PublicationPlan) -> None:
+    where = f" from {plan.source}" if plan.source else f", {size(plan.artifact_bytes)}"
+    typer.echo(f"{plan.model} would get version {plan.version} ({plan.type}{where}, sha256 {plan.sha256[:12]}).")
+    if plan.mode == "none":
+        typer.echo("It would only be registered; nothing would be routed to it.")
+    elif plan.replaces is not None:
+        typer.echo(
+            f"{plan.data_type} would go over to it ({plan.mode}) from {plan.replaces.model} version {plan.replaces.version}."
+        )
+    else:
+        typer.echo(f"{plan.data_type} would go over to it ({plan.mode}); nothing serves it now.")
+    typer.echo("Nothing was written.")
 
 
 def _tell_published(published: Published) -> None:
     version = f"version {published.version}" if published.version else "a new version"
+    what = f"{published.model} {version} ({published.type}, {size(published.artifact_bytes)}, sha256 {published.sha256[:12]})"
+    if published.operation is None:
+        typer.echo(f"{what} is registered at control offset {published.control_offset}; nothing is routed to it.")
+        return
     typer.echo(
-        f"{published.model} {version} ({published.type}, {size(published.artifact_bytes)}, sha256 {published.sha256[:12]}) "
-        f"is published for {published.data_type} at control offset {published.control_offset}; {published.operation}"
+        f"{what} is published for {published.data_type} at control offset {published.control_offset}; {published.operation}"
     )
 
 
 def _tell_live(operation: Operation) -> None:
+    if operation.mode == "exact":
+        tell_done(operation)
+        return
     live = [outcome for outcome in operation.workers if outcome.state == "live"]
-    since = _positions([position for outcome in live for position in outcome.since])
+    since = positions([position for outcome in live for position in outcome.since])
     if not live:
         typer.echo(f"{operation.model} version {operation.version}: {operation.message}")
         return
@@ -124,37 +181,12 @@ def _tell_refused(client: Client, operation: Operation) -> None:
         typer.secho(f"{what} was refused by {worker}: {reason}", fg="red", err=True)
     if not refusals:
         typer.secho(f"{what} was refused: {operation.message}", fg="red", err=True)
+    _tell_what_serves(client, operation)
+
+
+def _tell_what_serves(client: Client, operation: Operation) -> None:
     route = next((route for route in client.routes() if route.key == operation.data_type), None)
     if route is not None and route.serving is not None:
         typer.echo(f"{route.serving.model} version {route.serving.version} serves {operation.data_type} on.", err=True)
     else:
         typer.echo(f"Nothing serves {operation.data_type}: its records become dead letters.", err=True)
-
-
-def _outcome(outcome: Outcome) -> str:
-    match outcome.state:
-        case "live":
-            since = _positions(outcome.since)
-            took = f"loaded in {number(outcome.load_ms, 0)} ms, scoring paused {number(outcome.swap_ms, 2)} ms"
-            return f"live{f' since {since}' if since else ''} ({took})"
-        case "refused":
-            return f"refused: {outcome.reason}"
-        case "elsewhere":
-            return "not loaded here: another worker has this data type"
-        case "superseded":
-            return "not loaded: a newer version was published"
-        case _:
-            return outcome.state
-
-
-def _positions(positions: list[Position] | tuple[Position, ...]) -> str:
-    """`wine.records 0@120, 1@98`: topic, then partition@offset."""
-    topics = sorted({position.topic for position in positions})
-    return "; ".join(
-        f"{topic} " + ", ".join(f"{p.partition}@{p.offset}" for p in sorted(positions, key=_place) if p.topic == topic)
-        for topic in topics
-    )
-
-
-def _place(position: Position) -> tuple[str, int]:
-    return position.topic, position.partition

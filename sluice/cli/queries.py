@@ -1,4 +1,4 @@
-"""`sluice models`, `routes`, `workers` and `stats`: what there is, and how it does."""
+"""`sluice workers` and `stats`: who is there, and how models do."""
 
 from __future__ import annotations
 
@@ -8,56 +8,8 @@ import typer
 
 from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
 from sluice.cli.output import ago, number, print_columns, print_json
-from sluice.client.answers import ModelVersion, Route, SeriesStatistics, Statistics, Worker
+from sluice.client.answers import SeriesStatistics, Statistics, Worker
 from sluice.stack.lifecycle import DEFAULT_FOLDER
-
-
-def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="List the versions of this model.")] = None,
-    api: ApiOption = None,
-    data: DataOption = DEFAULT_FOLDER,
-    as_json: JsonOption = False,
-) -> None:
-    """List models, or the versions of one, newest first."""
-    with connected(api, data) as client:
-        if name is not None:
-            versions = client.versions(name)
-            print_json(versions) if as_json else _print_versions(versions)
-            return
-        found = client.models()
-        if as_json:
-            print_json(found)
-            return
-        rows = [
-            (
-                model.name,
-                model.latest_version,
-                model.latest_status,
-                model.type,
-                ", ".join(model.serving) or "-",
-                model.description,
-            )
-            for model in found
-        ]
-        print_columns(
-            ("model", "latest", "status", "type", "serves", "description"),
-            rows,
-            "No model is published yet: `sluice publish MODEL --for TYPE` does it.",
-        )
-
-
-def routes(api: ApiOption = None, data: DataOption = DEFAULT_FOLDER, as_json: JsonOption = False) -> None:
-    """Say which version serves which data type, since when, and on how many workers."""
-    with connected(api, data) as client:
-        found = client.routes()
-        if as_json:
-            print_json(found)
-            return
-        headings = ("data type", "model", "version", "type", "since", "workers", "refused")
-        print_columns(headings, [_route(route) for route in found], "No model is published for any data type yet.")
-        for route in found:
-            for error in route.errors:
-                typer.echo(f"{route.newest.model} version {route.newest.version} on {error.worker}: {error.reason}")
 
 
 def workers(
@@ -103,40 +55,6 @@ def stats(
             print_json(found)
             return
         _print_statistics(found)
-
-
-def _print_versions(versions: list[ModelVersion]) -> None:
-    rows = [
-        (
-            version.version,
-            version.status + (" (serving)" if version.is_serving else ""),
-            version.data_type,
-            version.type,
-            ago(version.since),
-            str(version.control_offset),
-            version.engine or "-",
-            version.status_message,
-        )
-        for version in versions
-    ]
-    print_columns(("version", "status", "for", "type", "published", "offset", "engine", "message"), rows, "No version.")
-
-
-def _route(route: Route) -> tuple[str, ...]:
-    live = [worker for worker in route.workers if worker.is_live]
-    refused = f"version {route.newest.version}" if route.serving is None or route.newest != route.serving else "-"
-    if route.serving is None:
-        return (route.key, "-", "-", "-", "-", "0", refused)
-    serving = [w for w in live if (w.model, w.version) == (route.serving.model, route.serving.version)]
-    return (
-        route.key,
-        route.serving.model,
-        route.serving.version,
-        route.serving.type,
-        ago(route.serving.since),
-        f"{len(serving)} of {len(live)}" if len(serving) != len(live) else str(len(live)),
-        refused,
-    )
 
 
 def _worker(worker: Worker) -> tuple[str, ...]:

@@ -95,6 +95,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     speculation: Speculation | None = None
     digest: str = ""
 
+    def targets(self) -> tuple[Target, ...]:
+        """All versions that it needs, some perhaps twice."""
+        arms = tuple(arm.target for arm in self.arms)
+        return (*arms, *self.dark, *((self.fallback,) if self.fallback is not None else ()))
+
     def body(self) -> dict[str, Any]:
         """As it is sent; what is empty is left out."""
         said: dict[str, Any] = {
