@@ -176,7 +176,8 @@ def worker_record(catalogue: Catalogue, choices: Choices) -> ControlRecord:
         lanes = [lane for lane in LANES if lane.group == group]
         claimed = choices.some(lanes) or lanes
         name = f"claim-{catalogue.offset if choices.number(8) else choices.number(10)}"
-        return PartitionsClaimed(choices.among(WORKERS), "e1", name, group, positions(choices, claimed))
+        turn = choices.among((0, 0, 1, 2, 3))
+        return PartitionsClaimed(choices.among(WORKERS), "e1", name, group, positions(choices, claimed), turn)
     if kind == "ready":
         problem = choices.among(("", "", "", "damaged"))
         return ChangeReady(choices.among(WORKERS), "e1", change_id(catalogue, choices), problem)

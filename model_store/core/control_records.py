@@ -197,6 +197,8 @@ class PartitionsClaimed:
         claim: Unique among all claims.
         group: The consumer group that gave them to it.
         partitions: Each with the data offset that it will begin at.
+        turn: Larger than that of every claim that the group's coordinator let go before it, of each of these partitions; so a
+            claim that comes late counts for nothing (`lanes`). 0: not known, the log's order decides.
     """
 
     worker: str
@@ -204,6 +206,7 @@ class PartitionsClaimed:
     claim: str
     group: str
     partitions: tuple[PartitionOffset, ...]
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 What makes a cut-over exact is decided here, by the log's order, alike for every reader: which promise counts, when a
 change is committed, that an abort comes too late. Rules that must all hold:
 
+* a claim counts once, and not after one of a later turn;
 * a promise counts only under the latest claim of its lane, once, while the change is proposed;
 * a lane that is claimed while a change is under way has to promise too, whoever forgot it;
 * the change is committed where the last missing promise is accepted;
@@ -121,8 +122,11 @@ def claim(catalogue: Catalogue, entry: LogEntry, record: PartitionsClaimed) -> C
     fresh = set()
     for at in record.partitions:
         lane = Lane(record.group, at.topic, at.partition)
+        before = lanes.get(lane)
+        if before is not None and not before.gives_way_to(record.claim, record.turn):
+            continue
         fresh.add(lane)
-        state = claimed(lanes.get(lane), record.worker, record.claim, entry.offset, at.offset, catalogue.last_entry)
+        state = claimed(before, record.worker, record.claim, entry.offset, at.offset, catalogue.last_entry, record.turn)
         lanes = lanes.set(lane, state)
     catalogue = replace(catalogue, lanes=lanes)
     for change_id in catalogue.open_changes:

@@ -55,18 +55,20 @@ class Stream(_message.Message):
     def __init__(self, name: _Optional[str] = ..., data_topic: _Optional[str] = ..., result_topic: _Optional[str] = ..., result_format: _Optional[str] = ..., dead_letter_topic: _Optional[str] = ..., dark_topic: _Optional[str] = ..., entity: _Optional[str] = ..., route: _Optional[str] = ...) -> None: ...
 
 class PartitionsClaimed(_message.Message):
-    __slots__ = ("worker", "epoch", "claim", "group", "partitions")
+    __slots__ = ("worker", "epoch", "claim", "group", "partitions", "turn")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     CLAIM_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
     worker: str
     epoch: str
     claim: str
     group: str
     partitions: _containers.RepeatedCompositeFieldContainer[PartitionOffset]
-    def __init__(self, worker: _Optional[str] = ..., epoch: _Optional[str] = ..., claim: _Optional[str] = ..., group: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ...) -> None: ...
+    turn: int
+    def __init__(self, worker: _Optional[str] = ..., epoch: _Optional[str] = ..., claim: _Optional[str] = ..., group: _Optional[str] = ..., partitions: _Optional[_Iterable[_Union[PartitionOffset, _Mapping]]] = ..., turn: _Optional[int] = ...) -> None: ...
 
 class ChangeReady(_message.Message):
     __slots__ = ("worker", "epoch", "change", "problem", "reason")
