@@ -55,8 +55,9 @@ class EventReader:
             msgspec.DecodeError: An event's data is not JSON.
         """
         # A carriage return at the end may be half of a line end; it waits for its other half.
-        *lines, self._rest = _LINE_END.split(self._rest + chunk)
-        if not self._rest and chunk.endswith(b"\r") and lines:
+        read = self._rest + chunk
+        *lines, self._rest = _LINE_END.split(read)
+        if not self._rest and read.endswith(b"\r") and lines:
             self._rest = lines.pop() + b"\r"
         for line in lines:
             if line:
