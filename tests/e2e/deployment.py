@@ -185,10 +185,14 @@ class Deployment:
             ModelDescriptor(name=name, data_type=data_type, **fields).SerializeToString(), data_type
         )
 
-    def send_control(self, value: bytes, key: str = "wine") -> int:
+    def send_control(self, value: bytes, key: str | bytes = "wine", headers: Sequence[tuple[str, bytes]] = ()) -> int:
         placed: list[int] = []
         self._publisher.produce(
-            self.control, value, key.encode(), on_delivery=lambda error, record: placed.append(record.offset())
+            self.control,
+            value,
+            key.encode() if isinstance(key, str) else key,
+            headers=list(headers),
+            on_delivery=lambda error, record: placed.append(record.offset()),
         )
         assert self._publisher.flush(30) == 0
         return placed[0]

@@ -10,9 +10,9 @@ from deployment import Deployment, wine_values
 class Sending:
     """Sends records in a thread, in chunks of 400, until the block ends; as fast as the broker takes them, or with pauses."""
 
-    def __init__(self, deployment: Deployment, pause_seconds: float = 0.0) -> None:
+    def __init__(self, deployment: Deployment, pause_seconds: float = 0.0, data_type: str = "wine") -> None:
         self._deployment, self._pause = deployment, pause_seconds
-        self._values = wine_values()
+        self._values = wine_values(data_type)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent = 0

@@ -62,11 +62,13 @@ def test_a_batch_may_straddle_several_cuts(story):
 def test_a_lane_that_promised_nothing_changes_where_its_next_owner_begins(story):
     story.cut_over("wine", plan(1), {0: 0, 1: 0})
     story.cut_over("wine", plan(2), {0: 100})
-    before = found(routing_of(story), 60, 90, OTHER)
+    routing = routing_of(story)
+    before = found(routing, 60, 90, OTHER)
     story.claim(1, position=70)
+    routing.follow(story.catalogue)
 
     assert before == [(60, 1)]
-    assert found(routing_of(story), 60, 90, OTHER) == [(60, 1), (70, 2)]
+    assert found(routing, 60, 90, OTHER) == [(60, 1), (70, 2)]
 
 
 def test_an_immediate_change_begins_where_this_worker_says_at_once(story):
