@@ -225,6 +225,20 @@ def test_an_alias_is_not_followed_again_after_an_attempt_was_aborted() -> None:
     assert world.drive()[0].reason == "alias champion of tree moved to version 3"
 
 
+def test_an_alias_is_followed_again_after_the_route_was_changed() -> None:
+    world = serving_world()
+    world.say(SetAlias("tree", "champion", 1))
+    world.serve(1, alias="champion")
+    world.say(SetAlias("tree", "champion", 2))
+    world.drive()
+    world.ready("w1", *world.catalogue.open_changes, problem="damaged")
+    assert world.wanted() == []
+
+    world.serve(1, alias="champion")
+
+    assert len(world.wanted()) == 1
+
+
 def test_all_targets_of_a_plan_follow_their_aliases_and_the_slots_stay() -> None:
     world = serving_world()
     world.say(SetAlias("tree", "champion", 1))
