@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from model_store.core.decider_counts import DeciderCounts, DeciderKey
 from model_store.core.stats import Series
 from model_store.core.stats import Statistics as Observed
 
@@ -210,6 +211,11 @@ class WorkerStatistics(Protocol):
     @property
     def dead_letters(self) -> Mapping[str, int]:
         """Dead letters by stage."""
+        ...
+
+    @property
+    def deciders(self) -> Mapping[DeciderKey, DeciderCounts]:
+        """What deciders did, by route and decider."""
         ...
 
 

@@ -143,12 +143,12 @@ def _numbers(observed: stats.Statistics, window: tuple[str, int] | None) -> dict
         "duration": milliseconds(observed.duration_ns),
         "min": milliseconds(observed.min_ns),
         "max": milliseconds(observed.max_ns),
-        "p50_ms": _percentile(observed.score, 0.50),
-        "p95_ms": _percentile(observed.score, 0.95),
-        "p99_ms": _percentile(observed.score, 0.99),
-        "latency_p50_ms": _percentile(observed.latency, 0.50),
-        "latency_p95_ms": _percentile(observed.latency, 0.95),
-        "latency_p99_ms": _percentile(observed.latency, 0.99),
+        "p50_ms": percentile(observed.score, 0.50),
+        "p95_ms": percentile(observed.score, 0.95),
+        "p99_ms": percentile(observed.score, 0.99),
+        "latency_p50_ms": percentile(observed.latency, 0.50),
+        "latency_p95_ms": percentile(observed.latency, 0.95),
+        "latency_p99_ms": percentile(observed.latency, 0.99),
         "rate": _rate(observed, window),
         "first_at": rfc3339(observed.first_ms) if observed.first_ms is not None else None,
         "last_at": rfc3339(observed.last_ms) if observed.last_ms is not None else None,
@@ -163,7 +163,8 @@ def _rate(observed: stats.Statistics, window: tuple[str, int] | None) -> float |
     return round(observed.count * 1000 / (observed.last_ms - observed.first_ms), 3)
 
 
-def _percentile(histogram: Histogram, fraction: float) -> float | None:
+def percentile(histogram: Histogram, fraction: float) -> float | None:
+    """Milliseconds; `None` of an empty histogram."""
     seconds = histogram.quantile_seconds(fraction)
     return None if seconds is None else round(seconds * 1e3, 6)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from control_api.core import tutorial
+from control_api.core.decider_stats import decider_statistics
 from control_api.core.snapshot import Snapshot
 from control_api.core.stats import Wanted, everything, missing_workers, one_worker, statistics, worker_statistics
 from control_api.errors import INVALID, NOT_CAUGHT_UP, NOT_FOUND, STATISTICS_DOWN, ApiError
@@ -18,7 +19,7 @@ from control_api.ports import WorkerStatistics
 from control_api.reading import PartsHere, SnapshotNow
 from control_api.schemas.parameters import DataType, ModelName, VersionNumber, WorkerId
 from control_api.schemas.problem import answers
-from control_api.schemas.stats import AllWorkerStatistics, Statistics, WorkerStatisticsShape
+from control_api.schemas.stats import AllWorkerStatistics, DeciderStatistics, Statistics, WorkerStatisticsShape
 from control_api.schemas.tutorial import Processors, TutorialState
 from model_store.core.stats_windows import LONGEST_WINDOW_SECONDS
 
@@ -88,6 +89,26 @@ async def read_key_statistics(parts: PartsHere, snapshot: SnapshotNow, key: Data
     if not snapshot.catalogue.routes_for(key):
         raise ApiError(NOT_FOUND, f"no model was published for the data type {key!r}")
     return await _statistics(parts, snapshot, window, lambda series: series.data_type == key)
+
+
+@router.get("/api/v1/stats/deciders", responses=_ALL)
+async def read_deciders_statistics(parts: PartsHere, snapshot: SnapshotNow, window: WindowHere) -> DeciderStatistics:
+    """What each decider did, on each route."""
+    now_ms = _now_ms()
+    found, missing = await _parts(parts, snapshot, window, now_ms)
+    return decider_statistics(found, missing, now_ms, window)
+
+
+@router.get("/api/v1/stats/deciders/{key:path}", responses=_ONE)
+async def read_decider_statistics(
+    parts: PartsHere, snapshot: SnapshotNow, key: DataType, window: WindowHere
+) -> DeciderStatistics:
+    """What the deciders of one route did."""
+    if key not in snapshot.catalogue.routes:
+        raise ApiError(NOT_FOUND, f"there is no route {key!r}")
+    now_ms = _now_ms()
+    found, missing = await _parts(parts, snapshot, window, now_ms)
+    return decider_statistics(found, missing, now_ms, window, lambda decider: decider.route == key)
 
 
 @router.get("/api/v1/stats/workers", responses=_ALL)

@@ -51,6 +51,41 @@ class Statistics(Shape):
     )
 
 
+class ArmNumbers(Shape):
+    """What one arm had to do with the records of a decider; each is in one of `answered`, `late` and `failed`."""
+
+    arm: str = Field(description="Its name; empty for the primary one.", examples=["challenger"])
+    chosen: int = Field(description="Records whose answer is its own, or a combination that it is the first part of.")
+    answered: int = Field(description="Records that it answered in time.")
+    late: int = Field(description="Records that it had not answered when time was up.")
+    failed: int = Field(description="Records that its model failed on, or could not be asked for.")
+
+
+class DeciderNumbers(Shape):
+    """Of one decider on one route; each record is in one of `decided`, `unanswered` and `undecidable`."""
+
+    route: str = Field(description="Key of the route.", examples=["wine"])
+    decider: str = Field(examples=["best_confidence"])
+    records: int = Field(description="Records that were to be decided.")
+    decided: int = Field(description="Records that have an answer.")
+    unanswered: int = Field(description="Records for which no arm had an answer; a fallback may have scored them.")
+    undecidable: int = Field(description="Records with answers that the decider could not do with.")
+    p50_ms: float | None = Field(description="Median time from asking the arms to the decision of a record.")
+    p95_ms: float | None = Field(description="95th percentile of it.")
+    p99_ms: float | None = Field(description="99th percentile of it.")
+    arms: list[ArmNumbers]
+
+
+class DeciderStatistics(Shape):
+    """An answer about deciders."""
+
+    window: str | None = Field(description="As asked for; null for everything since ever.", examples=["5m"])
+    as_of: Time
+    partial: bool = Field(description="A live worker's part is missing or old: see `missing_workers`.")
+    missing_workers: list[str] = Field(description="Live workers that have not written for a while.")
+    deciders: list[DeciderNumbers] = Field(description="By route and decider.")
+
+
 class WorkerStatisticsShape(Shape):
     """Of one worker, all its starts together."""
 

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx
 
-from sluice.client import answers, calls, decider_stats, job_calls, registry_calls, route_calls
+from sluice.client import answers, calls, decider_calls, job_calls, registry_calls, route_calls
 from sluice.client.calls import GIVE_UP_SECONDS, PublishOptions
 from sluice.client.naming import named_after
 from sluice.client.server_events import EventReader, Followed
@@ -209,7 +209,7 @@ class AsyncClient:
     plan_publication = _does(calls.publication_plan)
     workers = _lists(calls.workers)
     stats = _does(calls.stats)
-    decider_stats = _does(decider_stats.decider_stats)
+    decider_stats = _does(decider_calls.decider_stats)
     streams = _does(calls.streams)
     results = _does(calls.results_of)
     dead_letters = _does(calls.dead_letters)

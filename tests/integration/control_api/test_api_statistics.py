@@ -9,7 +9,10 @@ import pytest
 from api_processes import TalkingWorker
 from conftest import Place
 
+import sluice
 from model_store.core.control_records import ModelState
+from model_store.core.decider_counts import ArmCounts, DeciderCounts, DeciderKey
+from model_store.core.histogram import Histogram, bucket_of
 from model_store.core.stats import Series, Statistics, Tally, observe_batch
 from model_store.core.stats_windows import Slot, slots_at
 from model_store.stats_store import RedisStatistics, Sheet
@@ -137,3 +140,32 @@ def test_without_redis_statistics_alone_are_unavailable_and_come_back_with_it(se
 def test_statistics_of_what_there_is_not_are_not_found(served: Served) -> None:
     for path in ("models/none", "models/tree/versions/9", "keys/none", "workers/none"):
         assert served.replica.client.get(f"/api/v1/stats/{path}").status_code == 404
+
+
+def test_what_deciders_did_is_added_up_by_route_and_shown_by_the_client_too(served: Served) -> None:
+    now = time.time_ns() // 1_000_000
+    waited = Histogram({bucket_of(20e6): 10})
+    counts = DeciderCounts(7, 2, 1, {"": ArmCounts(4, 6, 3, 1), "b": ArmCounts(3, 8, 0, 2)}, waited)
+    store = RedisStatistics(served.redis.url)
+    for worker, keys in (("w1", ["wine", "w*"]), ("w2", ["wine"])):
+        sheet = Sheet({}, {}, {DeciderKey(key, "vote"): counts for key in keys})
+        long_ago = slots_at(now - 3 * 3600 * 1000)[1]
+        slots = {long_ago: sheet, **(dict.fromkeys(slots_at(now), sheet) if worker == "w2" else {})}
+        store.write(worker, "e1", now, sheet, slots)
+    store.close()
+
+    everything = served.replica.get("/api/v1/stats/deciders")
+    recent = served.replica.get("/api/v1/stats/deciders", window="5m")
+    with sluice.Client(served.replica.url) as client:
+        by_client = client.decider_stats("24h", route="wine")
+
+    assert [(row["route"], row["decider"], row["records"]) for row in everything["deciders"]] == [
+        ("w*", "vote", 10), ("wine", "vote", 20),
+    ]  # fmt: skip
+    wine = everything["deciders"][1]
+    assert (wine["decided"], wine["unanswered"], wine["undecidable"]) == (14, 4, 2)
+    assert wine["p50_ms"] == pytest.approx(20.0, rel=0.03)
+    assert wine["arms"][0] == {"arm": "", "chosen": 8, "answered": 12, "late": 6, "failed": 2}
+    assert (recent["window"], [row["records"] for row in recent["deciders"]]) == ("5m", [10])
+    assert [(row.route, row.records, row.arms[1].chosen) for row in by_client.deciders] == [("wine", 30, 9)]
+    assert served.replica.client.get("/api/v1/stats/deciders/beer").status_code == 404
