@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
+from sluice.cli.deciders import print_deciders
 from sluice.cli.output import ago, number, print_columns, print_json
 from sluice.client.answers import SeriesStatistics, Statistics, Worker
 from sluice.stack.lifecycle import DEFAULT_FOLDER
@@ -42,14 +43,24 @@ def stats(
     window: Annotated[str | None, typer.Option(metavar="30s|5m|24h", help="How far back; default: since ever.")] = None,
     data_type: Annotated[str | None, typer.Option("--for", metavar="TYPE", help="Only of this data type.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this model.")] = None,
+    deciders: Annotated[
+        bool, typer.Option("--deciders", help="Of deciders instead, and of their arms; `--for` takes a route's key.")
+    ] = False,
     api: ApiOption = None,
     data: DataOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
     """Say how models do: records, errors, rate, scoring time and latency. Times are in milliseconds."""
-    if data_type is not None and model is not None:
-        raise typer.BadParameter("give either --for or --model, not both")
+    if model is not None and (data_type is not None or deciders):
+        raise typer.BadParameter(f"give either {'--deciders' if deciders else '--for'} or --model, not both")
     with connected(api, data) as client:
+        if deciders:
+            decided = client.decider_stats(window, route=data_type)
+            if as_json:
+                print_json(decided)
+            else:
+                print_deciders(decided)
+            return
         found = client.stats(window, data_type=data_type, model=model)
         if as_json:
             print_json(found)
