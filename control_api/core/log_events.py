@@ -63,7 +63,10 @@ def events_of(entry: LogEntry, before: Catalogue, after: Catalogue) -> list[Even
     """The events that a record is, given the catalogue before it and the one that it led to; at least one."""
     place = {"control_offset": entry.offset, "at": rfc3339(max(0, entry.timestamp_ms))}
     kind, data = _record_event(entry, after)
-    return [(kind, place | data), *((kind, place | data) for kind, data in _consequences(before, after))]
+    told = _consequences(before, after)
+    if isinstance(entry.record, Announced):  # `published` says that it changed its route.
+        told = (event for event in told if event[1].get("change") != entry.offset)
+    return [(kind, place | data), *((kind, place | data) for kind, data in told)]
 
 
 def _record_event(entry: LogEntry, after: Catalogue) -> Event:

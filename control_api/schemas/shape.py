@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Shape(BaseModel):
@@ -45,4 +47,4 @@ def epoch_ms(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("an instant needs its offset from UTC, such as Z")
-    return math.floor(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

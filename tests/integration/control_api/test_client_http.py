@@ -54,7 +54,7 @@ def test_publish_returns_at_once_and_wait_returns_when_every_worker_has_spoken(p
     replica = place.replica()
     worker = place.worker(replica)
     with Client(replica.url) as client:
-        published = client.publish(PMML, for_="wine", name="tree", description="A tree")
+        published = client.publish(PMML, for_="wine", name="tree", mode="immediate", description="A tree")
         waiting = client.operation(published.operation)
         worker.report(published.control_offset, 1)
         done = client.wait(published.operation, 20)
@@ -70,7 +70,7 @@ def test_progress_is_told_when_a_worker_has_spoken(place: Any) -> None:
     worker = place.worker(replica)
     told: list[int] = []
     with Client(replica.url) as client:
-        published = client.publish(PMML, for_="wine", name="tree")
+        published = client.publish(PMML, for_="wine", name="tree", mode="immediate")
         reporting = soon(lambda: worker.report(published.control_offset, 1))
         client.wait(published.operation, 20, lambda operation: told.append(operation.done))
         reporting.join()
@@ -83,7 +83,7 @@ def test_a_refused_model_is_an_error_with_the_workers_reason(place: Any) -> None
     replica = place.replica()
     worker = place.worker(replica)
     with Client(replica.url) as client:
-        published = client.publish(PMML, for_="wine", name="tree")
+        published = client.publish(PMML, for_="wine", name="tree", mode="immediate")
         worker.report(published.control_offset, 1, ModelState.REFUSED, "the tree stops in the middle")
         with pytest.raises(ModelRefusedError) as caught:
             client.wait(published.operation, 20)
@@ -95,7 +95,7 @@ def test_time_that_is_over_is_an_error_that_says_how_far_it_is(place: Any) -> No
     replica = place.replica()
     with Client(replica.url) as client:
         with pytest.raises(OperationPendingError) as caught:
-            client.publish(PMML, for_="wine", name="tree", wait=0.2)
+            client.publish(PMML, for_="wine", name="tree", mode="immediate", wait=0.2)
 
     assert caught.value.operation.state == "running"
 
@@ -105,7 +105,7 @@ def test_what_was_published_is_listed_as_models_versions_routes_and_workers(plac
     worker = place.worker(replica)
     with Client(replica.url) as client:
         for number in (1, 2):
-            published = client.publish(PMML, for_="wine", name="tree", description=f"number {number}")
+            published = client.publish(PMML, for_="wine", name="tree", mode="immediate", description=f"number {number}")
             worker.report(published.control_offset, number)
         client.wait(published.operation, 20)
         (model,), versions, (route,), (listed,) = (
@@ -129,7 +129,7 @@ def test_a_problem_of_the_api_is_an_error_with_its_kind(place: Any) -> None:
     replica = place.replica()
     with Client(replica.url) as client:
         with pytest.raises(ApiError) as contradiction:
-            client.publish(PMML, for_="wine", name="tree", type="TENSORFLOW")
+            client.publish(PMML, for_="wine", name="tree", mode="immediate", type="TENSORFLOW")
         with pytest.raises(ApiError) as unknown:
             client.version("nothing", 1)
         with pytest.raises(ApiError) as no_statistics:
@@ -143,8 +143,8 @@ def test_a_problem_of_the_api_is_an_error_with_its_kind(place: Any) -> None:
 def test_a_repeated_publication_with_its_key_is_one_publication(place: Any) -> None:
     replica = place.replica(redis_url=place.redis_url)
     with Client(replica.url) as client:
-        first = client.publish(PMML, for_="wine", name="tree", idempotency_key=f"key-{place.group}")
-        again = client.publish(PMML, for_="wine", name="tree", idempotency_key=f"key-{place.group}")
+        first = client.publish(PMML, for_="wine", name="tree", mode="immediate", idempotency_key=f"key-{place.group}")
+        again = client.publish(PMML, for_="wine", name="tree", mode="immediate", idempotency_key=f"key-{place.group}")
 
         assert again == first
         assert len(client.versions("tree")) == 1
@@ -188,12 +188,12 @@ def test_events_tell_what_is_published(place: Any) -> None:
     replica = place.replica()
     place.worker(replica)  # its introduction is the first record of the log
     with Client(replica.url) as client:
-        published = client.publish(PMML, for_="wine", name="tree")
+        published = client.publish(PMML, for_="wine", name="tree", mode="immediate")
         events = client.events(after=str(published.control_offset - 1))
         event = next(events)
         events.close()
 
-    assert (event.item.kind, event.cursor) == ("published", str(published.control_offset))
+    assert (event.item.kind, event.cursor) == ("version-registered", str(published.control_offset))
 
 
 def test_a_tail_goes_on_where_it_was_when_the_api_comes_back(place: Any, kafka: Any) -> None:
@@ -226,7 +226,7 @@ def test_the_async_client_does_the_same(place: Any) -> None:
 
     async def story() -> list[Any]:
         async with AsyncClient(replica.url) as client:
-            published = await client.publish(PMML, for_="wine", name="tree")
+            published = await client.publish(PMML, for_="wine", name="tree", mode="immediate")
             await asyncio.to_thread(worker.report, published.control_offset, 1)
             done = await client.wait(published.operation, 20)
             events = client.events(after=str(published.control_offset))
