@@ -16,12 +16,17 @@ from control_api.schemas.records import (
     DeadLetter,
     DeadLetterRecord,
     Number,
+    Reason,
     RecordHeader,
     ResultRecord,
     ScoreResult,
+    Superseded,
 )
 from control_api.schemas.shape import rfc3339
 
+_REASONS: Final[tuple[Reason, ...]] = (
+    "unspecified", "primary", "arm", "pin", "rule", "fallback", "dark", "decided", "corrected",
+)  # fmt: skip
 _STAGES: Final = ("unspecified", "decode", "features", "route", "score", "result")
 
 
@@ -97,9 +102,23 @@ def _score_result(message: records_pb2.ScoreResult) -> ScoreResult:
         control_offset=message.control_offset,
         worker=message.worker,
         record_timestamp=_time(message.record_timestamp_ms),
+        arm=message.arm,
+        route=message.route or message.data_type,
+        reason=_REASONS[message.reason] if 0 <= message.reason < len(_REASONS) else "unspecified",
+        decider=message.decider or None,
+        supersedes=_supersedes(message.supersedes) if message.HasField("supersedes") else None,
         prediction=number(message.prediction) if message.HasField("prediction") else None,
         label=message.label if message.HasField("label") else None,
         scores=[number(score) for score in message.scores],
+    )
+
+
+def _supersedes(message: records_pb2.ScoreResult.Supersedes) -> Superseded:
+    return Superseded(
+        correction=message.correction,
+        model=message.model,
+        model_version=str(message.model_version),
+        control_offset=message.control_offset,
     )
 
 

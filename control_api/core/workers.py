@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 
 from control_api.core.outcomes import outcome_of, workers_of
 from control_api.core.snapshot import Snapshot
@@ -50,18 +51,15 @@ def worker_view(snapshot: Snapshot, worker_id: str, lag: Mapping[Position, int])
 
 def streams(snapshot: Snapshot) -> list[Stream]:
     """All streams that workers declare, by name; where declarations differ, one for each."""
-    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    found: dict[StreamDeclared, list[str]] = {}
     for worker in workers_of(snapshot):
         for stream in worker.started.streams if worker.started is not None else ():
-            key = (stream.name, stream.data_topic, stream.result_topic, stream.result_format, stream.dead_letter_topic)
-            live = found.setdefault(key, [])
+            live = found.setdefault(stream, [])
             if worker.worker in snapshot.membership.live:
                 live.append(worker.worker)
     return [
-        Stream(
-            name=name, data_topic=data, result_topic=result, result_format=form, dead_letter_topic=dead, workers=live
-        )
-        for (name, data, result, form, dead), live in sorted(found.items())
+        Stream(**_stream(stream).model_dump(), workers=live)
+        for stream, live in sorted(found.items(), key=lambda item: astuple(item[0]))
     ]
 
 
@@ -72,6 +70,9 @@ def _stream(stream: StreamDeclared) -> WorkerStream:
         result_topic=stream.result_topic,
         result_format=stream.result_format,
         dead_letter_topic=stream.dead_letter_topic,
+        dark_topic=stream.dark_topic,
+        entity=stream.entity,
+        route=stream.route,
     )
 
 

@@ -30,6 +30,20 @@ class SourceRecord(Shape):
     key: Blob | None
 
 
+Reason = Literal[
+    "unspecified", "primary", "arm", "pin", "rule", "fallback", "dark", "decided", "corrected"
+]  # fmt: skip
+
+
+class Superseded(Shape):
+    """The result that a correction takes the place of."""
+
+    correction: str = Field(description="Id of the correction.")
+    model: str
+    model_version: VersionText
+    control_offset: int
+
+
 class ScoreResult(Shape):
     """One prediction and where it came from."""
 
@@ -40,8 +54,15 @@ class ScoreResult(Shape):
     topic: str = Field(description="Topic of the scored record.")
     partition: int
     offset: int
-    control_offset: int = Field(description="The descriptor that made this version serve.")
+    control_offset: int = Field(
+        description="What asked for the plan that chose this version: `op-<it>` is its operation."
+    )
     worker: str
+    arm: str = Field(description="Arm of the plan; empty for the primary.")
+    route: str = Field(description="Key of the route that chose it.")
+    reason: Reason = Field(description="Why this version scored it; `unspecified` where there was nothing to choose.")
+    decider: str | None = Field(description="What chose among several results; null where one arm scored.")
+    supersedes: Superseded | None = Field(description="Of a correction.")
     record_timestamp: Time | None
     prediction: Number | None = Field(description="The value of a model with one numeric output.")
     label: str | None = Field(description="The class, cluster or category.")

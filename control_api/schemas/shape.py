@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

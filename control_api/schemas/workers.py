@@ -24,6 +24,12 @@ class WorkerStream(Shape):
     result_topic: str
     result_format: str = Field(description="`protobuf` or `json`.")
     dead_letter_topic: str
+    dark_topic: str = Field(description="Results of dark versions; empty if they go nowhere.")
+    entity: str = Field(description="Where a record's entity is: `record_key`, `field:<name>` or `header:<name>`.")
+    route: str = Field(
+        description="Where its data type is: `record_key`, `field:<name>`, `header:<name>` or `constant:<data type>`; empty if "
+        "the worker does not say."
+    )
 
 
 class WorkerModel(Shape):
