@@ -25,8 +25,9 @@ from typing import Any, Final
 import structlog
 
 from model_store.core.commands import ClaimJob, Command, ReportJob
-from model_store.core.jobs import InvalidJobError, job_from_json
+from model_store.core.jobs import InvalidJobError, job_to_json
 from model_store.core.jobs_state import Job, JobState
+from model_store.core.jobs_verdict import read_job_spec, verdict
 from model_store.core.state import Catalogue
 from serving.processes import PARENT
 
@@ -58,6 +59,7 @@ class Jobs:
     _catalogue: Catalogue = field(default_factory=Catalogue)
     _asked_for: int = -1
     _running: int = -1
+    _finished: int = -1
     _task: asyncio.Task[None] | None = None
     _process: asyncio.subprocess.Process | None = None
     _seen: object = None
@@ -70,9 +72,13 @@ class Jobs:
         mine = [job for _, job in catalogue.jobs.newest_first() if self._is_mine(job)]
         if self._running >= 0 and all(job.id != self._running for job in mine):
             self._end_process()
-        if self._task is None and mine:
+        if all(job.id != self._finished for job in mine):
+            self._finished = -1  # the log knows that it is over
+        if self._task is not None or self._finished >= 0:
+            return
+        if mine:
             self._start(mine[-1])
-        elif self._task is None:
+        else:
             self._claim()
 
     async def stop(self) -> None:
@@ -117,7 +123,7 @@ class Jobs:
         self._task.add_done_callback(self._ended)
 
     def _ended(self, _task: asyncio.Task[None]) -> None:
-        self._task, self._running, self._process = None, -1, None
+        self._task, self._running, self._finished, self._process = None, -1, self._running, None
         self._seen = None
         self.follow(self._catalogue)
 
@@ -128,12 +134,12 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         log.info("job.started", job=job.id, kind=job.kind)
         try:
-            job_from_json(job.spec)
+            spec, pass_if = read_job_spec(job.spec)
         except InvalidJobError as error:
             self._report(job.id, JobState.FAILED, json.dumps({"reason": str(error)}))
             return
         with tempfile.TemporaryDirectory(prefix="sluice-job-") as folder:
-            settings, job_file = _written(Path(folder), self.settings(), job.spec)
+            settings, job_file = _written(Path(folder), self.settings(), job_to_json(spec))
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "serving.replay", "--config", str(settings), "--job", str(job_file),
                 stdout=asyncio.subprocess.PIPE, env={**os.environ, PARENT: str(os.getpid())}, limit=_LINE_BYTES,
@@ -144,7 +150,10 @@ class Jobs:
             log.info("job.given_up", job=job.id)
             return
         if status == 0:
-            self._report(job.id, JobState.SUCCEEDED, json.dumps(last))
+            found = verdict(pass_if, last) if pass_if is not None else None
+            if found is not None:
+                last["why_not"] = list(found.why)
+            self._report(job.id, JobState.SUCCEEDED, json.dumps(last), found.word if found is not None else "")
         elif last.get("event") != "stopped":
             last.setdefault("reason", f"the process ended with status {status}; the worker's log has its last words")
             self._report(job.id, JobState.FAILED, json.dumps(last))
