@@ -1,7 +1,7 @@
 """What a person holds: the `sluice` command, the Python client, the local stack and the demo.
 
-`sluice.Client` and `sluice.AsyncClient` are here too; they are imported when they are first asked for, so that the
-command starts without what it does not need.
+`sluice.Client`, `sluice.AsyncClient` and what they take are here too; they are imported when they are first asked for, so
+that the command starts without what it does not need.
 """
 
 from __future__ import annotations
@@ -11,24 +11,54 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sluice.client import (
+        ABSENT,
+        ANY,
         ApiError,
+        Arm,
         ArtifactError,
         AsyncClient,
         Client,
         ClientError,
+        ConflictError,
+        Guard,
+        InvalidPlanError,
         ModelRefusedError,
+        OperationFailedError,
         OperationPendingError,
+        Plan,
+        PolicyError,
+        RefusedError,
+        RolloutStep,
+        Rule,
+        Speculation,
+        StaleError,
+        Target,
         UnreachableError,
     )
 
 __all__ = [
+    "ABSENT",
+    "ANY",
     "ApiError",
+    "Arm",
     "ArtifactError",
     "AsyncClient",
     "Client",
     "ClientError",
+    "ConflictError",
+    "Guard",
+    "InvalidPlanError",
     "ModelRefusedError",
+    "OperationFailedError",
     "OperationPendingError",
+    "Plan",
+    "PolicyError",
+    "RefusedError",
+    "RolloutStep",
+    "Rule",
+    "Speculation",
+    "StaleError",
+    "Target",
     "UnreachableError",
 ]
 

@@ -62,7 +62,7 @@ def test_publish_and_wait_says_which_version_is_live_where_since_when(place: Any
     worker = place.worker(replica)
     reporting = answer_publication(replica, worker, ModelState.LIVE)
 
-    done = sluice(replica, "publish", document, "--for", "wine", "--wait")
+    done = sluice(replica, "publish", document, "--for", "wine", "--mode", "immediate", "--wait")
 
     reporting.join()
     assert done.exit_code == 0, done.output
@@ -76,11 +76,11 @@ def test_a_refused_model_is_exit_status_one_with_the_reason_and_what_serves_on(p
     replica = place.replica()
     worker = place.worker(replica)
     reporting = answer_publication(replica, worker, ModelState.LIVE)
-    assert sluice(replica, "publish", document, "--for", "wine", "--wait").exit_code == 0
+    assert sluice(replica, "publish", document, "--for", "wine", "--mode", "immediate", "--wait").exit_code == 0
     reporting.join()
     reporting = answer_publication(replica, worker, ModelState.REFUSED, "the tree has no leaf")
 
-    done = sluice(replica, "publish", document, "--for", "wine", "--wait")
+    done = sluice(replica, "publish", document, "--for", "wine", "--mode", "immediate", "--wait")
 
     reporting.join()
     assert done.exit_code == 1
@@ -91,7 +91,7 @@ def test_a_refused_model_is_exit_status_one_with_the_reason_and_what_serves_on(p
 def test_without_a_worker_the_wait_says_so_and_ends_with_status_five(place: Any, document: str) -> None:
     replica = place.replica()
 
-    done = sluice(replica, "publish", document, "--for", "wine", "--wait", "--timeout", "0.5")
+    done = sluice(replica, "publish", document, "--for", "wine", "--mode", "immediate", "--wait", "--timeout", "0.5")
 
     assert done.exit_code == 5
     assert "No worker is running" in done.stdout
