@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +24,10 @@ from modelserving.v1.records_pb2 import ScoreResult
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
-from model_store.core.commands import Command, CommandBody
-from model_store.core.control_records import ControlRecord, CutsPromised
+from model_store.core.commands import Command, CommandBody, ProposeChange
+from model_store.core.control_records import ChangeReady, ControlRecord, CutsPromised
 from model_store.core.lanes import Lane
-from model_store.core.timeline import decision
+from model_store.core.timeline import Segment, choose, cut_of, decision, segments
 from model_store.core.wire import decode_record, encode_command
 
 REASONS = dict(enumerate(("", "primary", "arm", "pin", "rule", "fallback", "dark", "decided")))
@@ -223,6 +224,38 @@ class ControlPlane:
                 found.append(f"{row.partition}/{row.offset} by {row.worker}: {told}, the timeline says {expected}")
         return found
 
+    def unlike_the_intervals(self, rows: Iterable[tuple[bytes, ScoreResult]]) -> list[str]:
+        """As `disagreements`, by one look at the timeline a lane instead of one a record; for one data type."""
+        found, catalogue, group = [], self.log.catalogue, self.deployment.group
+        known: dict[tuple[str, int], list[Segment]] = {}
+        for key, row in rows:
+            where = row.topic, row.partition
+            if where not in known:
+                lane = Lane(group, *where)
+                routes = catalogue.routes_for(row.data_type)
+                known[where] = segments(routes, lambda entry, lane=lane: cut_of(catalogue, entry, lane), 0)
+            at = bisect_right(known[where], row.offset, key=lambda segment: segment.start) - 1
+            entry = known[where][at].entry
+            arm = choose(entry.plan, key)[0] if entry is not None and entry.plan is not None else None
+            expected = arm and (arm.target.version, entry.change, arm.name)
+            told = (row.model_version, row.control_offset, row.arm or "primary")
+            if told != expected:
+                found.append(f"{row.partition}/{row.offset} by {row.worker}: {told}, the timeline says {expected}")
+        return found
+
+    def phases_ms(self, change: Change) -> tuple[int, int, int]:
+        """From the request of a committed change to the last readiness, from there to the proposal, and on to the commit."""
+        ready, proposed = change.requested_at_ms, change.requested_at_ms
+        for offset, at_ms, record in self.log.records:
+            if change.id < offset <= change.ended_offset:
+                if isinstance(record, ChangeReady) and record.change == change.id:
+                    ready = at_ms if proposed == change.requested_at_ms else ready
+                if isinstance(record, Command) and record.body == ProposeChange(
+                    change.id, getattr(record.body, "lanes", ())
+                ):
+                    proposed = at_ms
+        return ready - change.requested_at_ms, proposed - ready, change.ended_at_ms - proposed
+
     def took_ms(self) -> list[int]:
         """From the request to the commit, of each exact change that was committed, by the log's time stamps, ascending."""
         changes = [self.log.catalogue.changes.get(each) for each in self.log.catalogue.changes]
@@ -258,6 +291,18 @@ class ControlPlane:
             if len(rows) >= count:
                 return rows
             total = len(found) + count - len(rows)
+
+    def read_all(self, records: int, seconds: float = 120.0) -> list[tuple[bytes, ScoreResult]]:
+        """All results there are, with the keys of their records, once so many records have one and nothing more comes."""
+
+        def distinct() -> int:
+            return len({(row.partition, row.offset) for _, row in self.read_results(written())})
+
+        def written() -> int:
+            return sum(self.deployment.end_offsets(self.deployment.results))
+
+        until(lambda: written() >= records and distinct() >= records, seconds, f"{records} records have results")
+        return self.read_results(written())
 
 
 def one(version: int, **members: Any) -> dict[str, Any]:

@@ -345,6 +345,19 @@ def test_where_nobody_answers_the_fallback_does_or_the_record_is_a_dead_letter(s
     assert worker.is_balanced()
 
 
+def test_the_fallback_of_a_vote_scores_the_right_records_of_a_batch_of_several_data_types(story):
+    story.cut_over("beer", plan(4), {0: 0})
+    story.cut_over("wine", plan(1, 2, fallback=target(3), speculation=Speculation("first", 5_000)), {0: 0})
+    worker = Worker(story, *(Adder(version, lambda x: x == 5) for version in (1, 2)), Adder(3), Adder(4))
+
+    found = worker.score([Record(i, reading(x, kind)) for i, (x, kind) in enumerate(
+        [(1, "beer"), (2, "wine"), (5, "beer"), (5, "wine"), (7, "wine")])])  # fmt: skip
+
+    assert versions(found) == {0: 4, 1: 1, 2: 4, 3: 3, 4: 1}
+    assert found.results[3].prediction == 3005.0
+    assert found.dead == {}
+
+
 def test_records_on_which_a_decider_cannot_decide_are_dead_letters(story):
     story.cut_over("wine", plan(1, 2, speculation=Speculation("undecided", 5_000)), {0: 0})
     worker = Worker(story, Adder(1), Adder(2), deciders={"undecided": lambda _: Undecidable("they are too alike")})
