@@ -6,7 +6,8 @@ offset of the last folded record is the catalogue's revision. A record at or bel
 nothing, so a reader may be given records twice.
 
 Version numbers are given here, not by publishers: 1 + the highest number the log has for the model name. An invalid
-announcement takes none. An announcement whose request id was seen before from the same model and data type is a retry
+announcement takes none; one of a model whose policy asks for more (approvals, a back-test) is registered and turns no route.
+An announcement whose request id was seen before from the same model and data type is a retry
 of that request: it takes none either and answers to the same operation. Commands are accepted or refused here as well,
 and the outcome is kept by the command's offset (`commands`).
 
@@ -73,6 +74,7 @@ from model_store.core.fold_routes import (
 from model_store.core.fold_versions import (
     add_version,
     approve,
+    check_policy,
     register_model,
     register_version,
     set_alias,
@@ -136,7 +138,7 @@ def _folded(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
         case Command():
             return _commanded(catalogue, entry, record)
         case Invalid():
-            return _rejected(catalogue, entry, record)
+            return _noted(catalogue, entry, record)
         case WorkerStarted():
             return _started(catalogue, entry, record)
         case ModelReport():
@@ -167,6 +169,11 @@ def _announced(catalogue: Catalogue, entry: LogEntry, descriptor: Descriptor) ->
             return replace(catalogue, retries=catalogue.retries.set(entry.offset, first))
         requests = requests.set(request, entry.offset)
     catalogue, version = add_version(replace(catalogue, requests=requests), entry, descriptor)
+    try:
+        check_policy(catalogue, version)
+    except CommandRefusedError as refused:
+        reason = f"{refused}; it is registered, and the route of {descriptor.data_type!r} stays as it is"
+        return _noted(catalogue, entry, Invalid(reason, descriptor.name, descriptor.data_type, descriptor.request_id))
     return announce(catalogue, entry, version)
 
 
@@ -239,7 +246,8 @@ def _done(catalogue: Catalogue, entry: LogEntry, command: Command) -> tuple[Cata
             assert_never(body)
 
 
-def _rejected(catalogue: Catalogue, entry: LogEntry, invalid: Invalid) -> Catalogue:
+def _noted(catalogue: Catalogue, entry: LogEntry, invalid: Invalid) -> Catalogue:
+    """Why what was announced serves nothing."""
     rejected = Rejected(
         entry.offset, entry.timestamp_ms, invalid.reason, invalid.name, invalid.data_type, invalid.request_id
     )
