@@ -22,6 +22,11 @@ class Account:
         worst_swap_ms: By how much the slowest record while a model was loaded and took over was slower than the slowest in
             as much time before, at worst.
         seconds: From the first record sent to the last acknowledged.
+        cut_overs: Exact changes of a route while records were scored.
+        cut_violations: How often results were found on the wrong side of one.
+        canary_entities: Entities that a canary scored beside the version before.
+        wavering: Entities that went to a version, away from it, and back.
+        partitions: Of the data topic.
     """
 
     sent: int
@@ -34,6 +39,11 @@ class Account:
     results_by_version: Mapping[str, int]
     worst_swap_ms: float
     seconds: float
+    cut_overs: int = 0
+    cut_violations: int = 0
+    canary_entities: int = 0
+    wavering: int = 0
+    partitions: int = 0
 
     @property
     def balances(self) -> bool:
@@ -42,7 +52,9 @@ class Account:
 
     def as_json(self) -> dict[str, object]:
         """The account for machines."""
-        return {**asdict(self), "worst_swap_ms": round(self.worst_swap_ms, 3), "seconds": round(self.seconds, 3)}
+        members = asdict(self)
+        del members["partitions"], members["wavering"]
+        return members | {"worst_swap_ms": round(self.worst_swap_ms, 3), "seconds": round(self.seconds, 3)}
 
     def lines(self) -> list[str]:
         """The account for people."""
@@ -53,4 +65,14 @@ class Account:
             "Results by version: " + ", ".join(f"{name}: {count:,}" for name, count in self.results_by_version.items()),
             f"{self.swaps} swaps while records were scored; the slowest record during a swap took {self.worst_swap_ms:.0f} ms "
             f"more than the slowest before it. {self.refused} {'model' if self.refused == 1 else 'models'} refused.",
+            f"{self.cut_overs} cut-overs, {self._sides()}.",
+            f"{self.canary_entities:,} entities were scored by the canary while it grew; {self._wavered()} back and forth.",
         ]
+
+    def _sides(self) -> str:
+        if self.cut_violations:
+            return f"with results on the WRONG side of a cut in {self.cut_violations} cases"
+        return f"every result on the right side of its cut in all {self.partitions} partitions"
+
+    def _wavered(self) -> str:
+        return f"{self.wavering:,} went" if self.wavering else "none went"

@@ -1,4 +1,4 @@
-"""The ledger: which records came back, how often, by which version, how fast. Counted by source coordinates.
+"""The ledger: which records came back, how often, by which version, how fast, and by which change of the route.
 
 Theory of operation: a record's identity is its place in the data topic, `(partition, offset)`. For each partition the
 ledger has one small counter for every offset from where the run began; an answer (a result or a dead letter) adds one
@@ -6,7 +6,8 @@ to the counter of the record it names. When all is sent, every record between th
 the counter 1: a 0 is a lost record, a 2 a duplicated one. Batches are counted with numpy, so that the ledger keeps up
 with what it watches.
 
-For the cost of a swap, the slowest answer of each `BUCKET_SECONDS` is kept for each data type.
+For the cost of a swap, the slowest answer of each `BUCKET_SECONDS` is kept for each data type. What each change scored is kept
+in `cuts.Spans`, who a canary scored in `entities.Entities`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sluice.demo.cuts import Spans
+from sluice.demo.entities import Entities
+
 BUCKET_SECONDS = 0.05
 # Latencies are counted in whole milliseconds, as Kafka's timestamps are; a minute is more than any record may take.
 _LATENCY_LIMIT_MS = 60_000
 
 Version = tuple[str, str, int]
 """Data type, model, version."""
+
+Source = tuple[str, str, int, int, str]
+"""What a result says of where it comes from: data type, model, version, change of the route, arm (empty: the primary one)."""
 
 
 @dataclass(slots=True)
@@ -79,9 +86,15 @@ class Ledger:
         results: Results counted.
         dead_letters: Dead letters counted.
         versions: What was seen of each version.
+        canary_of: Data type whose entities are followed.
+        spans: What each change scored.
+        entities: Of `canary_of`.
     """
 
     starts: Mapping[int, int]
+    canary_of: str = ""
+    spans: Spans = field(default_factory=Spans)
+    entities: Entities = field(default_factory=Entities)
     results: int = 0
     dead_letters: int = 0
     versions: dict[Version, Seen] = field(default_factory=dict)
@@ -97,7 +110,8 @@ class Ledger:
     def count_results(
         self,
         answers: Answers,
-        versions: Sequence[Version],
+        sources: Sequence[Source],
+        keys: Sequence[bytes | None],
         record_ms: NDArray[np.int64],
         written_ms: NDArray[np.int64],
         read_ms: int,
@@ -106,8 +120,9 @@ class Ledger:
 
         Args:
             answers: The records they answer.
-            versions: What scored each.
-            record_ms: Timestamp of each record.
+            sources: What scored each.
+            keys: Key of each record.
+            record_ms: Timestamp of each record, milliseconds since 1970.
             written_ms: Timestamp of each result.
             read_ms: Now.
         """
@@ -115,14 +130,18 @@ class Ledger:
         self.results += int(kept.sum())
         latencies = np.clip(read_ms - record_ms[kept], 0, _LATENCY_LIMIT_MS - 1)
         self._latencies += np.bincount(latencies, minlength=_LATENCY_LIMIT_MS)
-        numbers: dict[Version, int] = {}
-        which = np.fromiter(
-            (numbers.setdefault(version, len(numbers)) for version in versions), np.int64, len(versions)
-        )
-        for version, number in numbers.items():
+        numbers: dict[Source, int] = {}
+        which = np.fromiter((numbers.setdefault(source, len(numbers)) for source in sources), np.int64, len(sources))
+        for source, number in numbers.items():
             mine = kept & (which == number)
             if mine.any():
-                self._see(version, written_ms[mine], record_ms[mine])
+                data_type, model, version, change, arm = source
+                self._see((data_type, model, version), written_ms[mine], record_ms[mine])
+                places = answers.partitions[mine], answers.offsets[mine]
+                self.spans.count(data_type, change, (model, version), *places)
+                if data_type == self.canary_of:
+                    of_mine = [keys[row] for row in np.flatnonzero(mine).tolist()]
+                    self.entities.count((model, version), bool(arm), of_mine, places[1])
 
     def count_dead_letters(self, answers: Answers) -> None:
         """Count a batch of dead letters."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sluice.demo.reader import ReadReport
-from sluice.demo.story import Chapter, Swap
+from sluice.demo.story import CanaryStep, Chapter, Swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,9 @@ class Progress:
         report: What the reader says.
         opening: What served each data type at first.
         swaps: Chapters that are over.
+        canary: Steps that the canary has taken so far.
         publishing: The chapter under way.
+        waits_for: What the canary waits for, as the control API says.
     """
 
     seconds: float = 0.0
@@ -32,6 +34,8 @@ class Progress:
     opening: Sequence[Swap] = ()
     swaps: Sequence[Swap] = ()
     publishing: Chapter | None = None
+    canary: Sequence[CanaryStep] = ()
+    waits_for: str = ""
 
     @property
     def rate(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
 
+from sluice.demo.cuts import CutOver, Spans
 from sluice.demo.ledger import Answers, Balance, Ledger, Seen, Version
 
 _BATCH = 10_000
@@ -37,6 +38,7 @@ class ReadPlan:
         dead_letter_topic: Topic of the dead letters.
         positions: Where to begin: topic, partition and offset of every partition of both.
         patience_seconds: How long nothing may come, once all is sent, before the rest is given up as lost.
+        canary_of: Data type whose entities are followed.
     """
 
     bootstrap: str
@@ -46,6 +48,7 @@ class ReadPlan:
     dead_letter_topic: str
     positions: Sequence[tuple[str, int, int]]
     patience_seconds: float = 30.0
+    canary_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,12 @@ class Finish:
     Attributes:
         ends: Offset behind the last record, by partition.
         periods: Data type and period (milliseconds since 1970) for which the slowest answer is wanted.
+        cut_overs: The cuts that results must respect.
     """
 
     ends: Mapping[int, int]
     periods: Sequence[tuple[str, int, int]] = ()
+    cut_overs: Sequence[CutOver] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,9 @@ class ReadReport:
         reasons: Why records became dead letters, the first few.
         balance: The account; only in the last report.
         worst_ms: Slowest answer of each of the periods asked for; only in the last report.
+        cut_violations: Results on the wrong side of a cut, with coordinates; only in the last report.
+        canary_entities: Entities that a canary scored so far.
+        wavering: Keys of entities that went to a version, away and back; only in the last report.
         failure: Why the reader cannot go on; else empty.
     """
 
@@ -83,6 +91,9 @@ class ReadReport:
     reasons: tuple[str, ...] = ()
     balance: Balance | None = None
     worst_ms: tuple[int, ...] = ()
+    cut_violations: tuple[str, ...] = ()
+    canary_entities: int = 0
+    wavering: tuple[str, ...] = ()
     failure: str = ""
 
 
@@ -111,7 +122,7 @@ class _Reader:
         self._plan = plan
         self._pipe = pipe
         self._answered = answered
-        self._ledger = Ledger(plan.starts)
+        self._ledger = Ledger(plan.starts, plan.canary_of, Spans(plan.data_topic))
         self._reasons: list[str] = []
         self._consumer = Consumer(
             {
@@ -145,8 +156,7 @@ class _Reader:
                 self._ledger.forget_latencies()
                 reported = now
             if finish is not None and not messages and self._is_over(finish, now - moved):
-                worst = tuple(self._ledger.worst_ms(*period) for period in finish.periods)
-                self._pipe.send(self._report(self._ledger.balance(finish.ends), worst))
+                self._pipe.send(self._last_report(finish))
                 return
 
     def _is_over(self, finish: Finish, quiet_seconds: float) -> bool:
@@ -155,11 +165,26 @@ class _Reader:
             return True
         return quiet_seconds >= 1.0 and self._ledger.balance(finish.ends).lost == 0
 
-    def _report(self, balance: Balance | None = None, worst_ms: tuple[int, ...] = ()) -> ReadReport:
+    def _report(self) -> ReadReport:
         ledger = self._ledger
         p50, p99 = ledger.latency_ms(0.5, 0.99)
         return ReadReport(
-            ledger.results, ledger.dead_letters, ledger.versions, (p50, p99), tuple(self._reasons), balance, worst_ms
+            results=ledger.results,
+            dead_letters=ledger.dead_letters,
+            versions=ledger.versions,
+            latency_ms=(p50, p99),
+            reasons=tuple(self._reasons),
+            canary_entities=ledger.entities.on_canary,
+        )
+
+    def _last_report(self, finish: Finish) -> ReadReport:
+        ledger = self._ledger
+        return replace(
+            self._report(),
+            balance=ledger.balance(finish.ends),
+            worst_ms=tuple(ledger.worst_ms(*period) for period in finish.periods),
+            cut_violations=tuple(ledger.spans.violations(finish.cut_overs)),
+            wavering=tuple(ledger.entities.wavering()),
         )
 
     def _count(self, messages: Sequence[Message]) -> None:
@@ -174,13 +199,14 @@ class _Reader:
 
     def _count_results(self, messages: Sequence[Message]) -> None:
         decode, topic = ScoreResult.FromString, self._plan.data_topic
-        pairs = [(decode(message.value() or b""), message.timestamp()[1]) for message in messages]
-        mine = [(result, written) for result, written in pairs if result.topic == topic]
+        read = [(decode(message.value() or b""), message) for message in messages]
+        mine = [(result, message) for result, message in read if result.topic == topic]
         self._ledger.count_results(
             Answers(_column([r.partition for r, _ in mine]), _column([r.offset for r, _ in mine])),
-            [(r.data_type, r.model, r.model_version) for r, _ in mine],
+            [(r.data_type, r.model, r.model_version, r.control_offset, r.arm) for r, _ in mine],
+            [message.key() for _, message in mine],
             _column([r.record_timestamp_ms for r, _ in mine]),
-            _column([written for _, written in mine]),
+            _column([message.timestamp()[1] for _, message in mine]),
             time.time_ns() // 1_000_000,
         )
 

@@ -14,6 +14,11 @@ def read_wines() -> Wines:
     return read_csv((ARTIFACTS / "wine.csv").read_text())
 
 
+def keys_of(wines: Wines) -> list[bytes]:
+    """A key for each bottle, so that it is always scored by the same arm of a route: `bottle-0` and so on."""
+    return [f"bottle-{number}".encode() for number in range(len(wines))]
+
+
 def encode_wines(wines: Wines) -> list[bytes]:
     """One `wine.v1.WineRecord` a bottle, in order."""
     record_class = _record_class()

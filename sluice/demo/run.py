@@ -26,11 +26,13 @@ from sluice.client import Client
 from sluice.client.answers import Stream
 from sluice.demo.account import Account
 from sluice.demo.progress import Progress
+from sluice.demo.publishing import Publisher
 from sluice.demo.reader import Finish, ReadPlan, ReadReport, read
-from sluice.demo.records import encode_wines, poison, read_wines
+from sluice.demo.records import encode_wines, keys_of, poison, read_wines
 from sluice.demo.sender import SendPlan, SendReport, send
-from sluice.demo.story import CHAPTERS, MODEL_OF, OPENING, Chapter, Swap, publish
+from sluice.demo.story import CHAPTERS, MODEL_OF, OPENING, CanaryStep, Chapter, Swap
 from sluice.demo.view import View
+from sluice.demo.wine import SPARKLING
 
 _TICK_SECONDS = 0.1
 _RATES_KEPT = 30
@@ -38,6 +40,8 @@ _RATES_KEPT = 30
 # and for comparison in as much time before it.
 _AFTER_MS = 250
 _SETTLE_SECONDS = 1.0
+# A complaint names so many cases of a kind.
+_TOLD = 3
 # The API sees a worker that has just become ready a moment later.
 _WORKER_SECONDS = 30.0
 
@@ -97,13 +101,14 @@ def run(client: Client, bootstrap: str, wish: Wish, view: View) -> Outcome:
         ClientError: The API does not answer as it should.
     """
     stream = _wine_stream(client)
-    opening = [_went_live(publish(client, chapter, _clock_ms)) for chapter in OPENING]
-    return _Run(client, bootstrap, wish, view, stream, opening).run()
+    publisher = Publisher(client, stream.data_topic, wish.rate)
+    opening = [_went_live(publisher.act(chapter)) for chapter in OPENING]
+    return _Run(publisher, bootstrap, wish, view, stream, opening).run()
 
 
 @dataclass(slots=True)
 class _Run:
-    client: Client
+    publisher: Publisher
     bootstrap: str
     wish: Wish
     view: View
@@ -111,6 +116,8 @@ class _Run:
     opening: Sequence[Swap]
     swaps: list[Swap] = field(default_factory=list)
     publishing: Chapter | None = None
+    canary: list[CanaryStep] = field(default_factory=list)
+    waits_for: str = ""
     story_failure: Exception | None = None
     report: ReadReport = field(default_factory=ReadReport)
     rates: list[float] = field(default_factory=list)
@@ -135,7 +142,9 @@ class _Run:
                 positions,
             )
             with (
-                _child(context, "reader", read, ReadPlan(self.bootstrap, *topics), answered) as reader,
+                _child(
+                    context, "reader", read, ReadPlan(self.bootstrap, *topics, canary_of=SPARKLING), answered
+                ) as reader,
                 _child(context, "sender", send, self._send_plan(), sent, answered) as sender,
             ):
                 self.started = time.monotonic()
@@ -146,16 +155,18 @@ class _Run:
                 if finished.failure:
                     raise DemoError(f"the records could not all be sent: {finished.failure}")
                 ends = offsets(self.stream.data_topic)
-                reader.pipe.send(Finish(ends, self._periods()))
+                cut_overs = [each for swap in (*self.opening, *self.swaps) for each in swap.cut_overs]
+                reader.pipe.send(Finish(ends, self._periods(), cut_overs))
                 last = self._await(reader, reader, sent, ReadReport, "waiting for the last answers")
-        return self._outcome(finished, last, sum(ends.values()) - sum(starts.values()))
+        return self._outcome(finished, last, sum(ends.values()) - sum(starts.values()), len(ends))
 
     def _send_plan(self) -> SendPlan:
         bad = poison(self.wish.poison)
         times = [self.wish.seconds * (number + 1) / (len(bad) + 1) for number in range(len(bad))]
-        payloads = encode_wines(read_wines())
+        wines = read_wines()
+        records = list(zip(keys_of(wines), encode_wines(wines), strict=True))
         return SendPlan(
-            self.bootstrap, self.stream.data_topic, payloads, self.wish.rate, list(zip(times, bad, strict=True))
+            self.bootstrap, self.stream.data_topic, records, self.wish.rate, list(zip(times, bad, strict=True))
         )
 
     def _tell_story_while_sending(self, sender: _Child, reader: _Child, sent: Any) -> None:
@@ -170,23 +181,34 @@ class _Run:
             if sender.pipe.poll():
                 report = sender.pipe.recv()
                 raise DemoError(f"sending ended early: {report.failure or 'without a reason'}")
-            self._show(reader, sent, f"publishing a {self.publishing.what}" if self.publishing else "scoring")
+            self._show(reader, sent, self._phase())
         if self.story_failure is not None:
             raise self.story_failure
 
+    def _phase(self) -> str:
+        chapter = self.publishing
+        if chapter is None:
+            return "scoring"
+        return f"{'rolling out' if chapter.is_canary else 'publishing'} a {chapter.what}"
+
     def _tell_story(self) -> None:
         """One chapter after the other, evenly over the time, with some time to spare at the end."""
+        self.publisher.on_step = self.canary.append
+        self.publisher.on_wait = self._note_wait
         try:
             for number, chapter in enumerate(CHAPTERS, start=1):
                 due = self.started + self.wish.seconds * number / (len(CHAPTERS) + 1)
                 time.sleep(max(0.0, due - time.monotonic()))
                 self.publishing = chapter
-                swap = publish(self.client, chapter, _clock_ms)
+                swap = self.publisher.act(chapter)
                 self.publishing = None
                 self.swaps.append(swap)
             time.sleep(_SETTLE_SECONDS)
         except Exception as error:  # it is raised again, on the main thread
             self.story_failure = error
+
+    def _note_wait(self, text: str) -> None:
+        self.waits_for = text
 
     def _await(self, child: _Child, reader: _Child, sent: Any, kind: type[Any], phase: str) -> Any:
         """The last word of `child`: a `SendReport`, or a `ReadReport` with a balance."""
@@ -223,6 +245,8 @@ class _Run:
                 tuple(self.opening),
                 tuple(self.swaps),
                 self.publishing,
+                tuple(self.canary),
+                self.waits_for,
             )
         )
 
@@ -246,7 +270,7 @@ class _Run:
                 found.append((swap, seen.first_ms))
         return found
 
-    def _outcome(self, finished: SendReport, last: ReadReport, in_topic: int) -> Outcome:
+    def _outcome(self, finished: SendReport, last: ReadReport, in_topic: int, partitions: int) -> Outcome:
         assert last.balance is not None
         costs = [around - before for before, around in zip(last.worst_ms[::2], last.worst_ms[1::2], strict=True)]
         account = Account(
@@ -262,6 +286,11 @@ class _Run:
             },
             worst_swap_ms=float(max(costs, default=0)) if max(costs, default=0) > 0 else 0.0,
             seconds=finished.seconds,
+            cut_overs=sum(len(swap.cut_overs) for swap in self.swaps),
+            cut_violations=len(last.cut_violations),
+            canary_entities=last.canary_entities,
+            wavering=len(last.wavering),
+            partitions=partitions,
         )
         return Outcome(account, tuple(self.swaps), last.reasons, self._complaint(finished, last, in_topic))
 
@@ -274,12 +303,18 @@ class _Run:
                     if swap.is_refused
                     else f"{name} is damaged and was not refused"
                 )
+            if not swap.is_refused and not swap.cut_overs:
+                return f"{name} took over, but not at exact offsets"
         seen = {swap.chapter.file for swap, _ in self._taken_over()}
         for swap in self.swaps:
             if swap.is_refused == (swap.chapter.file in seen):
                 return (
                     f"{swap.chapter.what} was {'refused but scored' if swap.is_refused else 'live but scored nothing'}"
                 )
+        if last.cut_violations:
+            return f"results are on the wrong side of a cut: {'; '.join(last.cut_violations[:_TOLD])}"
+        if last.wavering:
+            return f"entities went to a version, away from it and back: {', '.join(last.wavering[:_TOLD])}"
         if in_topic != finished.sent:
             return f"{in_topic - finished.sent:,} records of others came into {self.stream.data_topic} and were counted too"
         if last.dead_letters != self.wish.poison:
@@ -368,7 +403,3 @@ def _went_live(swap: Swap) -> Swap:
     if swap.is_refused:
         raise DemoError(f"the first model ({swap.chapter.file}) was refused: {swap.reason}")
     return swap
-
-
-def _clock_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -30,14 +30,14 @@ class SendPlan:
     Attributes:
         bootstrap: Kafka's addresses.
         topic: Data topic.
-        payloads: Records, sent over and over in this order.
+        records: Key and value of each record, sent over and over in this order.
         rate: Records a second; `None` is as many as come back.
-        poison: Records to slip in, each at its second from the start.
+        poison: Values of records without a key to slip in, each at its second from the start.
     """
 
     bootstrap: str
     topic: str
-    payloads: Sequence[bytes]
+    records: Sequence[tuple[bytes, bytes]]
     rate: float | None
     poison: Sequence[tuple[float, bytes]]
 
@@ -98,16 +98,16 @@ class _Sender:
         while not self._pipe.poll() and not self._failures:
             elapsed = time.monotonic() - started
             while poison and poison[0][0] <= elapsed:
-                self._produce(poison.pop(0)[1])
+                self._produce(None, poison.pop(0)[1])
             due = self._due(elapsed)
             for _ in range(due):
-                self._produce(self._plan.payloads[self._count % len(self._plan.payloads)])
+                self._produce(*self._plan.records[self._count % len(self._plan.records)])
             self._sent.value = self._count
             self._producer.poll(0)
             if due < _CHUNK:
                 time.sleep(_TICK_SECONDS)
-        for _, payload in poison:
-            self._produce(payload)
+        for _, value in poison:
+            self._produce(None, value)
         left = self._producer.flush(60)
         self._sent.value = self._count
         if left:
@@ -121,10 +121,10 @@ class _Sender:
             return min(_CHUNK, max(0, WINDOW - self._count + int(self._answered.value)))
         return min(_CHUNK, max(0, int(elapsed * self._plan.rate) - self._count))
 
-    def _produce(self, payload: bytes) -> None:
+    def _produce(self, key: bytes | None, value: bytes) -> None:
         while True:
             try:
-                self._producer.produce(self._plan.topic, payload)
+                self._producer.produce(self._plan.topic, value, key)
                 break
             except BufferError:
                 self._producer.poll(0.01)

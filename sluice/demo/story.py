@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.client import Client, ModelRefusedError
-from sluice.client.answers import Operation
+from sluice.demo.cuts import CutOver
 from sluice.demo.wine import ARTIFACTS, SPARKLING, STILL
 
 MODEL_OF = {STILL: "wine-quality", SPARKLING: "sparkling-quality"}
@@ -24,12 +22,14 @@ class Chapter:
         what: What it is, in a few words.
         data_type: Data type that it is published for.
         is_damaged: The workers must refuse it.
+        is_canary: It is rolled out step by step, not at once.
     """
 
     file: str
     what: str
     data_type: str = STILL
     is_damaged: bool = False
+    is_canary: bool = False
 
     @property
     def path(self) -> Path:
@@ -41,11 +41,36 @@ OPENING = (Chapter("wine_frozen.pb", "frozen graph"), Chapter("wine_frozen.pb", 
 CHAPTERS = (
     Chapter("wine_saved_model.zip", "SavedModel"),
     Chapter("wine_tree.pmml", "classification tree"),
-    Chapter("wine_forest.pmml", "random forest", SPARKLING),
+    Chapter("wine_forest.pmml", "random forest", SPARKLING, is_canary=True),
     Chapter("wine_tree_regression.pmml", "regression tree"),
     Chapter("wine_linear.pmml", "linear regression"),
     Chapter("wine_damaged.pmml", "damaged tree", is_damaged=True),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStep:
+    """One step of a canary that was taken.
+
+    Attributes:
+        version: Of the candidate.
+        number: Which step, from 1 on.
+        steps: How many there are.
+        weight: The candidate's share, percent; 0: dark.
+        cut_over: Where it was taken.
+    """
+
+    chapter: Chapter
+    version: int
+    number: int
+    steps: int
+    weight: float
+    cut_over: CutOver
+
+    @property
+    def share(self) -> str:
+        """For people."""
+        return "dark" if self.weight == 0 else f"at {self.weight:g} %"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +80,10 @@ class Swap:
     Attributes:
         published_ms: When it was sent to the API, milliseconds since 1970.
         version: Its version; 0 if it never had one.
-        is_refused: A worker refused it.
+        is_refused: A worker refused it, or a guard took it back.
         reason: Why.
-        load_ms: Longest time that a worker took to load it, while the version before scored.
-        pause_ms: Longest time that a worker's scoring paused for it.
+        load_ms: Longest time that a worker took to load it, while the version before scored; `None` where no worker said so.
+        cut_overs: Where it took over: one change, or one for each step of a canary; none if it was not exact.
     """
 
     chapter: Chapter
@@ -66,44 +91,10 @@ class Swap:
     version: int
     is_refused: bool
     reason: str = ""
-    load_ms: float = 0.0
-    pause_ms: float = 0.0
+    load_ms: float | None = None
+    cut_overs: tuple[CutOver, ...] = ()
 
     @property
     def went_as_told(self) -> bool:
         """Damaged ones were refused, the others not."""
         return self.is_refused == self.chapter.is_damaged
-
-
-def publish(client: Client, chapter: Chapter, clock_ms: Callable[[], int]) -> Swap:
-    """Publish a chapter through the REST API and wait until every live worker has said what became of it.
-
-    Raises:
-        ClientError: The API is not there, or some worker did not answer in time.
-    """
-    published_ms = clock_ms()
-    try:
-        operation = client.publish(
-            chapter.path,
-            for_=chapter.data_type,
-            name=MODEL_OF[chapter.data_type],
-            wait=WAIT_SECONDS,
-            description=f"Demo: {chapter.what}",
-            publisher="sluice demo",
-        )
-    except ModelRefusedError as error:
-        reasons = [outcome.reason for outcome in error.operation.workers if outcome.state == "refused"]
-        return Swap(chapter, published_ms, _version(error.operation), True, (reasons or [error.operation.message])[0])
-    return Swap(
-        chapter,
-        published_ms,
-        _version(operation),
-        False,
-        "",
-        max((outcome.load_ms for outcome in operation.workers), default=0.0),
-        max((outcome.swap_ms for outcome in operation.workers), default=0.0),
-    )
-
-
-def _version(operation: Operation) -> int:
-    return int(operation.version or 0)

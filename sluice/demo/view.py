@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice.demo.progress import Progress
-from sluice.demo.story import MODEL_OF, Swap
+from sluice.demo.story import MODEL_OF, CanaryStep, Swap
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_SECONDS = 2.0
@@ -73,6 +73,7 @@ class Lines:
         self._console = console
         self._next = 0.0
         self._told = 0
+        self._told_steps = 0
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +85,9 @@ class Lines:
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
+        for step in progress.canary[self._told_steps :]:
+            self.say(step_sentence(step))
+        self._told_steps = len(progress.canary)
         happened = [*progress.opening, *progress.swaps]
         for swap in happened[self._told :]:
             self.say(sentence(swap))
@@ -108,7 +112,27 @@ def sentence(swap: Swap) -> str:
     name = f"{MODEL_OF[chapter.data_type]} version {swap.version} ({chapter.what}, {chapter.file})"
     if swap.is_refused:
         return f"{name} was refused for {chapter.data_type}, the version before serves on: {swap.reason}"
-    return f"{name} is live for {chapter.data_type}: loaded in {swap.load_ms:.0f} ms, scoring paused {swap.pause_ms:.2f} ms"
+    live = f"{name} is live for {chapter.data_type}"
+    if not swap.cut_overs:
+        return live + _loaded(": loaded", swap.load_ms)
+    if chapter.is_canary:
+        return f"{live}, in {len(swap.cut_overs)} steps, each of them exact" + _loaded("; loaded", swap.load_ms)
+    (cut_over,) = swap.cut_overs
+    took = "" if cut_over.cut_over_ms is None else f", cut over in {cut_over.cut_over_ms:,.0f} ms"
+    return f"{live}: exact at {cut_over.place}" + _loaded("; loaded", swap.load_ms) + took
+
+
+def step_sentence(step: CanaryStep) -> str:
+    """What a step of the canary was."""
+    return f"{MODEL_OF[step.chapter.data_type]} version {step.version}: {_stage(step)} (exact at {step.cut_over.place})"
+
+
+def _stage(step: CanaryStep) -> str:
+    return "dark, beside the version before" if step.weight == 0 else f"canary {step.share}"
+
+
+def _loaded(how: str, load_ms: float | None) -> str:
+    return "" if load_ms is None else f"{how} in {load_ms:,.0f} ms beside the stream"
 
 
 def picture(progress: Progress) -> RenderableType:
@@ -158,7 +182,7 @@ def _swaps(progress: Progress) -> RenderableType:
     table = Table(title="Swaps", title_justify="left", box=None, padding=(0, 2, 0, 0), expand=True)
     for heading in ("version", "what it is"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("loaded in", "paused"):
+    for heading in ("loaded in", "cut over in"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="ellipsis", no_wrap=True, ratio=1)
     for swap in progress.swaps:
@@ -169,16 +193,38 @@ def _swaps(progress: Progress) -> RenderableType:
             row = (
                 model,
                 swap.chapter.what,
-                f"{swap.load_ms:,.0f} ms",
-                f"{swap.pause_ms:.2f} ms",
-                Text("live", style="green"),
+                _ms(swap.load_ms),
+                _ms(max((each.cut_over_ms for each in swap.cut_overs if each.cut_over_ms is not None), default=None)),
+                Text(_place(swap), style="green"),
             )
         table.add_row(*row)
     if progress.publishing:
         chapter = progress.publishing
-        waiting = Text("loading; the one before serves on", style="yellow")
-        table.add_row(MODEL_OF[chapter.data_type], chapter.what, "", "", waiting)
+        steps = [step for step in progress.canary if step.chapter == chapter]
+        version = f" {steps[-1].version}" if steps else ""
+        table.add_row(
+            MODEL_OF[chapter.data_type] + version, chapter.what, "", "", _under_way(steps, progress.waits_for)
+        )
     return table
+
+
+def _under_way(steps: Sequence[CanaryStep], waits_for: str) -> Text:
+    if not steps:
+        return Text("loading; the one before serves on", style="yellow")
+    step = steps[-1]
+    waiting = f"; {waits_for}" if waits_for else ""
+    return Text(f"{_stage(step)}, step {step.number} of {step.steps}{waiting}", style="yellow")
+
+
+def _place(swap: Swap) -> str:
+    if not swap.cut_overs:
+        return "live"
+    steps = f", the last of {len(swap.cut_overs)} steps" if swap.chapter.is_canary else ""
+    return f"exact at {swap.cut_overs[-1].place}{steps}"
+
+
+def _ms(found: float | None) -> str:
+    return "-" if found is None else f"{found:,.0f} ms"
 
 
 def sparkline(values: Sequence[float]) -> str:
