@@ -267,7 +267,8 @@ async def _done(parts: Parts, command: Command, answer: Answer, current: Current
 
 
 def _answered(written: Written, snapshot: Snapshot, answer: Answer, current: Current | None) -> Response:
-    refused = refusal(written, current(snapshot) if current is not None else None)
+    is_stale = written.outcome is not None and written.outcome.problem == "stale"
+    refused = refusal(written, current(snapshot) if current is not None and is_stale else None)
     if refused is not None:
         raise refused
     response = answer(written, snapshot)
