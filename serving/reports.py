@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from model_store.core.control_records import ModelReport, ModelState, PartitionOffset
+from model_store.core.routes import ROUTE_HISTORY, Route
 from model_store.core.state import Catalogue
 from model_store.core.versions import ModelVersion
 from serving.loader import Loaded
@@ -73,15 +75,19 @@ class Reports:
                     self._send(newest, ModelState.ELSEWHERE, data_type=key)
                 continue
             serving = in_force.get(key)
-            if serving is None:
-                continue
-            for version in route.history:
-                if version.control_offset < self.first_to_report:
-                    break
-                is_older = version.control_offset < serving
-                if is_older and self._said.get(version.control_offset) in (None, ModelState.RETRYING):
-                    reason = f"{route.history[0].model} v{route.history[0].version} came before it was loaded"
-                    self._send(version, ModelState.RETIRED, data_type=key, reason=reason)
+            if serving is not None:
+                self._rest_of(catalogue, route, serving)
+
+    def _rest_of(self, catalogue: Catalogue, route: Route, serving: int) -> None:
+        is_older = False
+        for entry in islice(route.newest_first(), ROUTE_HISTORY):
+            if entry.change < self.first_to_report:
+                break
+            version = catalogue.version(entry.plan.primary.target) if entry.plan is not None else None
+            if is_older and version is not None and self.last(version.control_offset) in (None, ModelState.RETRYING):
+                reason = f"{route.history[0].model} v{route.history[0].version} came before it was loaded"
+                self._send(version, ModelState.RETIRED, data_type=route.key, reason=reason)
+            is_older = is_older or entry.change == serving
 
     def _send(
         self,

@@ -66,6 +66,7 @@ class Swapper:
     _needs: Needs = field(init=False)
     _lane_changes: int = 0
     _urgent: set[int] = field(default_factory=set)
+    _committed: dict[Key, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._needs = Needs(self.routing, self.loads.is_hopeless)
@@ -125,15 +126,20 @@ class Swapper:
         self.participant.follow(catalogue)
         here = self.placed_here(catalogue.routes)
         positions = self.positions()
-        committed = {key: offset for key, (_, offset) in positions.items() if offset >= 0}
+        self._committed = {
+            key: offset
+            if offset >= 0
+            else self._committed.get(key, position)  # unknown for a while after a refused commit
+            for key, (position, offset) in positions.items()
+        }
         token = (self._lane_changes, self.loads.changes)
         routes = [route for key, route in catalogue.routes.items() if key in here]
-        needs = self._needs.of_routes(routes, committed, token)
+        needs = self._needs.of_routes(routes, self._committed, token)
         under_way = self._under_way(here)
         self._load(needs, under_way)
         self._change_at_once(routes, positions)
         self._note_in_force(routes, needs)
-        self.participant.step(under_way, self.why_not, self._blocked(routes, positions))
+        self.participant.step(under_way, self.why_not, self._blocked(routes, needs, positions))
         self._drop(needs, under_way)
         self.reports.rest(catalogue, here, self.in_force)
         self.follow(catalogue)
@@ -257,27 +263,28 @@ class Swapper:
         for version in reversed(served):  # the primary is the last word on the route
             self.reports.live(version, route.key, self.loads.loaded.get(version.control_offset), since)
 
-    def _blocked(self, routes: Iterable[Route], positions: Mapping[Key, tuple[int, int]]) -> dict[Key, int]:
-        """Lanes in which records must wait, because the plan that they are for was committed and is not loaded here yet."""
+    def _blocked(
+        self, routes: Iterable[Route], needs: Mapping[str, RouteNeeds], positions: Mapping[Key, tuple[int, int]]
+    ) -> dict[Key, int]:
+        """Lanes in which records must wait, because the plan that they are for was committed and is not loaded here now."""
         blocked: dict[Key, int] = {}
+        claimed = {key: positions[key][0] for key in self.participant.claims if key in positions}
         for route in routes:
-            entry = route.current
-            if (
-                entry is None
-                or not entry.is_exact
-                or entry.plan is None
-                or self.in_force.get(route.key) == entry.change
-            ):
+            current, is_settled = route.current, needs[route.key].is_settled
+            if current is None or (is_settled and self.in_force.get(route.key) == current.change):
                 continue
-            missing = [v for v in plan_versions(self.catalogue, entry.plan) if not self.loads.has(v)]
-            if not missing or any(offset in self.loads.refused for offset in missing):
-                continue
-            for key in self.participant.claims:
-                cut = self.routing.cut(entry, key)
-                if cut is not None and key in positions:
-                    at = max(cut, positions[key][0])
-                    blocked[key] = min(at, blocked.get(key, at))
+            for key, position in claimed.items():
+                for entry in (current,) if is_settled else self.routing.in_force(route, key, position):
+                    cut = self.routing.cut(entry, key)
+                    if cut is not None and self._is_to_come(entry):
+                        at = max(cut, position)
+                        blocked[key] = min(at, blocked.get(key, at))
         return blocked
+
+    def _is_to_come(self, entry: RouteEntry) -> bool:
+        """An exact plan that is not loaded here, and may be."""
+        missing = [v for v in plan_versions(self.catalogue, entry.plan) if not self.loads.has(v)]
+        return entry.is_exact and bool(missing) and not any(offset in self.loads.refused for offset in missing)
 
     def state_of(self, version: ModelVersion) -> ModelState | None:
         """What was last reported of a version; for diagnosis."""
