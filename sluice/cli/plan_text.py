@@ -95,7 +95,7 @@ def print_route_plan(found: RoutePlan) -> None:
 def target_of(text: str, option: str) -> Target:
     """`MODEL:VERSION` or `MODEL:ALIAS` (or `MODEL:@ALIAS`) of a command line."""
     model, colon, named = text.rpartition(":")
-    if not (colon and model and named.strip("@v")):
+    if not (colon and model and named.removeprefix("@")):
         raise typer.BadParameter(f"expected MODEL:VERSION or MODEL:ALIAS, found {text!r}", param_hint=option)
     number = named.removeprefix("v")
     if number.isdecimal():

@@ -26,13 +26,15 @@ _PHASES = {
     "committed": "done",
     "aborted": "given up",
 }
+NO_WORKER = "No worker is running: it takes effect when one starts (`sluice up`, `sluice worker`)."
 _SPOKEN = ("live", "refused", "elsewhere", "superseded")
 
 
 def follow(client: Client, operation: str, wait: bool, seconds: float, as_json: bool) -> Operation | None:
     """Follow an operation to its end; what it ends in is told here. `None` if nobody waits for it.
 
-    Ends the command with status 1 if it failed, 5 if it is not done in time, 130 with Ctrl-C.
+    Where no worker is running, nobody waits: it takes effect when one starts, and that may be never. Ends the command with
+    status 1 if it failed, 5 if it is not done in time, 130 with Ctrl-C.
     """
     if not wait:
         if as_json:
@@ -40,6 +42,10 @@ def follow(client: Client, operation: str, wait: bool, seconds: float, as_json: 
         else:
             typer.echo(f"{operation} is under way. To follow it: sluice operations show {operation} --wait")
         return None
+    found = client.operation(operation)
+    if found.mode == "immediate" and found.state == "running" and found.total == 0:
+        print_json(found) if as_json else typer.echo(f"{operation}: {NO_WORKER}")
+        return found
     try:
         with progress(as_json) as show:
             done = client.wait(operation, seconds, show)
@@ -100,7 +106,7 @@ def happened(operation: Operation) -> list[str]:
             f"  {place(cut)}: {cut.owner} begins at offset {cut.cut}" for cut in operation.cuts if cut.cut is not None
         ]
     elif operation.total == 0 and operation.state == "running":
-        lines.append("No worker is running: it becomes live when one starts (`sluice up`, `sluice worker`).")
+        lines.append(NO_WORKER)
     lines += [f"  {each.worker}: {said(each)}" for each in operation.workers if _is_told(operation, each)]
     return lines
 
