@@ -47,6 +47,8 @@ class Past:
         with self._lock:
             if self._states and after.offset <= self._states[-1].offset:
                 self._times, self._states, self._is_cut = [], [], False  # The log was replaced by another.
+            if not self._states and before.offset >= 0 and before.models:
+                self._is_cut = True  # Reading began at a snapshot of the state.
             self._times.append(max(at_ms, self._times[-1]) if self._times else at_ms)
             self._states.append(slim)
             if len(self._states) > self._kept + self._kept // 10:

@@ -13,7 +13,6 @@ from control_api.core.serving import in_plans
 from control_api.core.snapshot import Snapshot
 from control_api.errors import CONFLICT, INVALID, NOT_CAUGHT_UP, NOT_FOUND, STALE, ApiError
 from control_api.finding import find_model, find_version
-from control_api.preconditions import expected_revision
 from control_api.reading import SnapshotNow, answer, etag_of
 from control_api.schemas.models import Approvals, ModelVersion, RegisteredModel
 from control_api.schemas.parameters import IfNoneMatch, ModelName, ReasonParameter, VersionNumber
@@ -146,14 +145,9 @@ async def delete_model(
     snapshot: SnapshotNow, asked: AskedHere, name: ModelName, reason: ReasonParameter = ""
 ) -> Response:
     """Delete a model with all its versions, if no route has one of them in its plan."""
-    model = find_model(snapshot, name)
-    if asked.if_match is not None:
-        expected = expected_revision(asked.if_match, None, model.revision, is_required=False)
-        if expected not in (None, model.revision):
-            shape = registered_model(snapshot, model, in_plans(snapshot))
-            extra = {"current": shape.model_dump(mode="json"), "revision": model.revision}
-            raise ApiError(STALE, f"by now {name} has revision {model.revision}", extra)
-    return await _model_changed(asked, snapshot, name, SetStage(name, 0, "deleted"), reason, None)
+    find_model(snapshot, name)
+    command = SetStage(name, 0, "deleted")
+    return await _model_changed(asked, snapshot, name, command, reason, asked.expected(snapshot, command))
 
 
 async def _model_changed(

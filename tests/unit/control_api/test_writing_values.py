@@ -127,6 +127,16 @@ def test_the_past_is_the_last_state_that_was_not_later(times: list[int], asked: 
             assert past.at(asked).offset == expected
 
 
+def test_what_was_before_the_first_state_that_was_read_is_not_made_up() -> None:
+    past, snapshot = Past(), folded(announced())
+
+    past.note(snapshot, fold(snapshot, LogEntry(1, 5, announced("net"))), 5)
+
+    assert past.at(5).offset == 1
+    with pytest.raises(TooLongAgoError):
+        past.at(4)
+
+
 def test_what_workers_say_is_no_new_state_of_the_past() -> None:
     past, before = Past(), folded(announced())
     past.note(EMPTY, before, 0)
