@@ -3,8 +3,8 @@
 Theory of operation. `encode_snapshot` writes a catalogue; whoever has one may put it on the log. By the time it is there,
 others may have written more, so the state says itself which offset it stands at: a reader decodes it and goes on from the
 record after that offset, not from the one after the snapshot. Snapshots carry the schema that they were written by, a
-digest of all fields and types that a catalogue is made of, and of what the fold does (`FOLD`). Other code ignores them and reads the whole log, so
-nothing has to be migrated, and nothing is ever misread.
+digest of all fields and types that a catalogue is made of, and of what the fold does (`FOLD`). Other code ignores them and
+reads the whole log, so nothing has to be migrated, and nothing is ever misread.
 
 What is in the state twice is written once: the versions, of which the models and the stacks of the routes are made again.
 """
