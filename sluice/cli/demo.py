@@ -11,8 +11,9 @@ from rich.console import Console
 
 from sluice.cli import EXIT_FAILED
 from sluice.cli.connection import DataOption, connected
+from sluice.demo.errors import DemoError
 from sluice.demo.next_steps import command_name, next_steps
-from sluice.demo.run import DemoError, Outcome, Wish, run
+from sluice.demo.run import Outcome, Wish, run
 from sluice.demo.view import sentence, view_for
 from sluice.stack import ConsoleAnnouncer, StackError, StackInfo, ensure_up, take_down
 from sluice.stack.lifecycle import DEFAULT_FOLDER

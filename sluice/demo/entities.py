@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -60,12 +61,10 @@ class Entities:
     def wavering(self) -> list[str]:
         """The keys of entities that went to a version, away from it, and back; in order."""
         size = len(self._numbers)
-        first = np.array([_grown(found, size, _NEVER) for found in self._first.values()]).reshape(-1, size)
-        last = np.array([_grown(found, size, -1) for found in self._last.values()]).reshape(-1, size)
+        spans = [(_grown(self._first[s], size, _NEVER), _grown(self._last[s], size, -1)) for s in self._first]
         is_wavering = np.zeros(size, np.bool_)
-        for one in range(len(first)):
-            for other in range(one):
-                is_wavering |= np.maximum(first[one], first[other]) <= np.minimum(last[one], last[other])
+        for (first, last), (other_first, other_last) in combinations(spans, 2):
+            is_wavering |= np.maximum(first, other_first) <= np.minimum(last, other_last)
         return sorted(key.decode(errors="replace") for key, number in self._numbers.items() if is_wavering[number])
 
 

@@ -42,9 +42,13 @@ def next_steps(api_url: str, data: Path, is_up: bool, command: str) -> list[str]
     lines = [] if is_up else [f"{command} up{at} --detach"]
     return [
         *lines,
-        f"{command} routes{at}",
-        f"{command} models {model}{at}",
+        f"{command} routes list{at}",
+        f"{command} routes show {STILL}{at}",
+        f"{command} models show {model}{at}",
+        f"{command} decisions wine.records 0 1000 --data-type {STILL}{at}",
         f"{command} publish {forest} --for {STILL} --name {model} --wait{at}",
+        f"{command} rollout start {STILL} --model {model} --version 2 --steps dark:2s,10%:5s,100%:0s --no-guards{at}",
+        f"{command} route rollback {STILL}{at}",
         f"{command} stats{at}",
         f"{command} tail --last 5 --count 5{at}",
         f"{command} dead-letters{at}",

@@ -13,18 +13,16 @@ import ctypes
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any
-
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from sluice.client import Client
 from sluice.client.answers import Stream
 from sluice.demo.account import Account
+from sluice.demo.children import Child, end_offsets, running_child
+from sluice.demo.complaints import complaint
+from sluice.demo.errors import DemoError
 from sluice.demo.progress import Progress
 from sluice.demo.publishing import Publisher
 from sluice.demo.reader import Finish, ReadPlan, ReadReport, read
@@ -40,14 +38,8 @@ _RATES_KEPT = 30
 # and for comparison in as much time before it.
 _AFTER_MS = 250
 _SETTLE_SECONDS = 1.0
-# A complaint names so many cases of a kind.
-_TOLD = 3
 # The API sees a worker that has just become ready a moment later.
 _WORKER_SECONDS = 30.0
-
-
-class DemoError(Exception):
-    """The demo cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +119,7 @@ class _Run:
     def run(self) -> Outcome:
         context = multiprocessing.get_context("spawn")
         sent, answered = context.Value(ctypes.c_int64, 0, lock=False), context.Value(ctypes.c_int64, 0, lock=False)
-        with _offsets(self.bootstrap) as offsets:
+        with end_offsets(self.bootstrap) as offsets:
             starts = offsets(self.stream.data_topic)
             positions = [
                 (topic, partition, offset)
@@ -142,10 +134,10 @@ class _Run:
                 positions,
             )
             with (
-                _child(
+                running_child(
                     context, "reader", read, ReadPlan(self.bootstrap, *topics, canary_of=SPARKLING), answered
                 ) as reader,
-                _child(context, "sender", send, self._send_plan(), sent, answered) as sender,
+                running_child(context, "sender", send, self._send_plan(), sent, answered) as sender,
             ):
                 self.started = time.monotonic()
                 self._counted = (self.started, 0)
@@ -169,7 +161,7 @@ class _Run:
             self.bootstrap, self.stream.data_topic, records, self.wish.rate, list(zip(times, bad, strict=True))
         )
 
-    def _tell_story_while_sending(self, sender: _Child, reader: _Child, sent: Any) -> None:
+    def _tell_story_while_sending(self, sender: Child, reader: Child, sent: Any) -> None:
         story = threading.Thread(target=self._tell_story, name="story", daemon=True)
         story.start()
         while story.is_alive() or time.monotonic() - self.started < self.wish.seconds:
@@ -210,7 +202,7 @@ class _Run:
     def _note_wait(self, text: str) -> None:
         self.waits_for = text
 
-    def _await(self, child: _Child, reader: _Child, sent: Any, kind: type[Any], phase: str) -> Any:
+    def _await(self, child: Child, reader: Child, sent: Any, kind: type[Any], phase: str) -> Any:
         """The last word of `child`: a `SendReport`, or a `ReadReport` with a balance."""
         while True:
             self._show(reader, sent, phase)
@@ -222,7 +214,7 @@ class _Run:
                 return found
             child.check()
 
-    def _show(self, reader: _Child, sent: Any, phase: str) -> None:
+    def _show(self, reader: Child, sent: Any, phase: str) -> None:
         """Take in what the reader says for one tick, and draw."""
         if reader.pipe.poll(_TICK_SECONDS):
             self.report = reader.pipe.recv()
@@ -292,96 +284,10 @@ class _Run:
             wavering=len(last.wavering),
             partitions=partitions,
         )
-        return Outcome(account, tuple(self.swaps), last.reasons, self._complaint(finished, last, in_topic))
-
-    def _complaint(self, finished: SendReport, last: ReadReport, in_topic: int) -> str:
-        for swap in self.swaps:
-            name = f"{MODEL_OF[swap.chapter.data_type]} version {swap.version} ({swap.chapter.what})"
-            if not swap.went_as_told:
-                return (
-                    f"{name} was refused: {swap.reason}"
-                    if swap.is_refused
-                    else f"{name} is damaged and was not refused"
-                )
-            if not swap.is_refused and not swap.cut_overs:
-                return f"{name} took over, but not at exact offsets"
         seen = {swap.chapter.file for swap, _ in self._taken_over()}
-        for swap in self.swaps:
-            if swap.is_refused == (swap.chapter.file in seen):
-                return (
-                    f"{swap.chapter.what} was {'refused but scored' if swap.is_refused else 'live but scored nothing'}"
-                )
-        if last.cut_violations:
-            return f"results are on the wrong side of a cut: {'; '.join(last.cut_violations[:_TOLD])}"
-        if last.wavering:
-            return f"entities went to a version, away from it and back: {', '.join(last.wavering[:_TOLD])}"
-        if in_topic != finished.sent:
-            return f"{in_topic - finished.sent:,} records of others came into {self.stream.data_topic} and were counted too"
-        if last.dead_letters != self.wish.poison:
-            reasons = "; ".join(last.reasons) or "without a reason"
-            return f"{self.wish.poison} records were made to fail, {last.dead_letters:,} did: {reasons}"
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """A process and the pipe to it."""
-
-    name: str
-    process: BaseProcess
-    pipe: Connection
-
-    def check(self) -> None:
-        """See that it lives, or has something to say.
-
-        Raises:
-            DemoError: It died.
-        """
-        if not self.process.is_alive() and not self.pipe.poll():
-            raise DemoError(f"the demo's {self.name} died with exit status {self.process.exitcode}")
-
-
-@contextmanager
-def _child(context: Any, name: str, target: Callable[..., None], plan: object, *shared: Any) -> Iterator[_Child]:
-    """A child process that runs `target(plan, pipe, *shared)` and is gone afterwards, whatever happens."""
-    mine, its = context.Pipe()
-    process = context.Process(target=target, args=(plan, its, *shared), name=f"sluice-demo-{name}", daemon=True)
-    process.start()
-    its.close()
-    try:
-        yield _Child(name, process, mine)
-    finally:
-        mine.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-@contextmanager
-def _offsets(bootstrap: str) -> Iterator[Callable[[str], dict[int, int]]]:
-    """A function from a topic to the end offset of each of its partitions.
-
-    Raises:
-        DemoError: Kafka does not answer, or there is no such topic.
-    """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "sluice-demo", "enable.auto.commit": False})
-
-    def ends(topic: str) -> dict[int, int]:
-        found = consumer.list_topics(topic, timeout=10).topics[topic]
-        if found.error is not None:
-            raise DemoError(f"there is no topic {topic} at {bootstrap}: {found.error.str()}")
-        return {
-            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
-            for partition in found.partitions
-        }
-
-    try:
-        yield ends
-    except KafkaException as error:
-        raise DemoError(f"Kafka at {bootstrap} does not answer: {error}") from error
-    finally:
-        consumer.close()
+        topic, foreign = self.stream.data_topic, in_topic - finished.sent
+        found = complaint(self.swaps, seen, last, topic, foreign, self.wish.poison)
+        return Outcome(account, tuple(self.swaps), last.reasons, found)
 
 
 def _wine_stream(client: Client) -> Stream:

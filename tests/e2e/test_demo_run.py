@@ -18,6 +18,9 @@ ACCOUNT = {
     "results_by_version",
     "worst_swap_ms",
     "seconds",
+    "cut_overs",
+    "cut_violations",
+    "canary_entities",
 }
 
 
@@ -36,5 +39,8 @@ def test_the_demo_brings_everything_up_and_its_account_balances(tmp_path):
     assert account["dead_letters"] == 3
     assert (account["lost"], account["duplicated"]) == (0, 0)
     assert account["refused"] == 1
-    assert account["swaps"] >= 4
+    assert account["swaps"] == 5
+    assert account["cut_overs"] == 8
+    assert account["cut_violations"] == 0
+    assert account["canary_entities"] > 0
     assert sum(account["results_by_version"].values()) == account["results"]

@@ -17,7 +17,7 @@ from sluice.demo.reader import Finish, ReadPlan, ReadReport, read
 from sluice.demo.sender import SendPlan, SendReport, send
 
 PARTITIONS = 3
-GOOD, BAD = b"a bottle", b"a broken bottle"
+GOOD, BAD, KEY = b"a bottle", b"a broken bottle", b"bottle-1"
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def result(record: Any) -> bytes:
 
 def sent_records(kafka: Any, topic: str, rate: float | None) -> SendReport:
     sent, answered = counter(), counter()
-    plan = SendPlan(kafka.bootstrap, topic, [GOOD], rate, [(0.0, BAD)])
+    plan = SendPlan(kafka.bootstrap, topic, [(KEY, GOOD)], rate, [(0.0, BAD)])
     with child(send, plan, sent, answered) as pipe:
         deadline = time.monotonic() + 30
         while sent.value < 200 and time.monotonic() < deadline:
@@ -90,7 +90,8 @@ def test_the_sender_counts_exactly_what_is_in_the_topic(kafka: Any, rate: float 
     found = records(kafka.bootstrap, topic, report.sent)
     assert report.failure == ""
     assert len(found) == report.sent >= 200
-    assert [record.value() for record in found].count(BAD) == 1
+    assert [(record.key(), record.value()) for record in found].count((None, BAD)) == 1
+    assert {record.key() for record in found if record.value() == GOOD} == {KEY}
 
 
 def test_a_lost_and_a_duplicated_record_show_in_the_account(kafka: Any) -> None:

@@ -12,7 +12,7 @@ from sluice.demo.ledger import Answers, Ledger
 
 STARTS = {0: 100, 1: 0, 2: 7}
 SIZE = 20
-VERSION = ("wine", "wine-quality", 1)
+SOURCE = ("wine", "wine-quality", 1, 7, "")
 
 places = st.tuples(st.sampled_from(sorted(STARTS)), st.integers(0, SIZE - 1)).map(
     lambda at: (at[0], STARTS[at[0]] + at[1])
@@ -27,7 +27,7 @@ def columns(batch) -> Answers:
 def count(ledger: Ledger, batch) -> None:
     scored = [place for place, is_result in batch if is_result]
     times = np.zeros(len(scored), np.int64)
-    ledger.count_results(columns(scored), [VERSION] * len(scored), times, times, 5)
+    ledger.count_results(columns(scored), [SOURCE] * len(scored), [None] * len(scored), times, times, 5)
     ledger.count_dead_letters(columns([place for place, is_result in batch if not is_result]))
 
 
@@ -76,7 +76,7 @@ def test_a_latency_share_is_the_smallest_time_within_which_that_share_came(laten
     ledger = Ledger({0: 0})
     places = Answers(np.zeros(len(latencies), np.int64), np.arange(len(latencies)))
     sent = 10_000 - np.array(latencies, np.int64)
-    ledger.count_results(places, [VERSION] * len(latencies), sent, sent, 10_000)
+    ledger.count_results(places, [SOURCE] * len(latencies), [None] * len(latencies), sent, sent, 10_000)
 
     (median,) = ledger.latency_ms(0.5)
     assert sum(latency <= median for latency in latencies) >= len(latencies) / 2
@@ -97,7 +97,8 @@ def test_the_slowest_answer_of_a_period_is_that_of_its_data_type():
     written = np.array([1_000, 1_020, 5_000], np.int64)
     ledger.count_results(
         Answers(np.zeros(3, np.int64), np.arange(3)),
-        [VERSION, ("sparkling", "m", 1), VERSION],
+        [SOURCE, ("sparkling", "m", 1, 7, ""), SOURCE],
+        [None] * 3,
         written - np.array([4, 90, 300]),
         written,
         6_000,
