@@ -96,7 +96,9 @@ class Driver:
     async def _look(self) -> Surroundings:
         catalogue = self._catalogue
         membership = await self._parts.groups.membership(groups_of(catalogue))
-        if not membership.members:  # what is done where nobody lives is not exact, so a second-old answer is too old
+        if (
+            membership.is_current and not membership.members
+        ):  # what is done where nobody lives is not exact, so a second-old answer is too old
             membership = await self._parts.groups.membership(groups_of(catalogue), fresh=True)
         partitions: dict[str, int] = {}
         prepared = [change for change in _open(catalogue) if change.state is ChangeState.PREPARED]
@@ -177,7 +179,9 @@ def _open(catalogue: Catalogue) -> list[Change]:
 
 def _may_be_ready(catalogue: Catalogue, change: Change, membership: Membership, partitions: dict[str, int]) -> bool:
     """Only the brokers can say more about it: all workers that are known to live have loaded it."""
-    return bool(membership.members) and not readiness(catalogue, change, membership, partitions).unready
+    if not membership.is_current or not membership.members:
+        return False
+    return not readiness(catalogue, change, membership, partitions).unready
 
 
 def _now_ms() -> int:

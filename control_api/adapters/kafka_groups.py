@@ -3,12 +3,18 @@
 Answers are kept for about a second and asked for once at a time, so that any number of requests costs the brokers one
 call a second, but for the few that need to know how it is now. During an outage the last answer stands, marked as not
 current, and the log is told once.
+
+Members come from librdkafka's older call for groups (`list_groups`). The newer one, `describe_consumer_groups`, asks the
+group's coordinator, and where a broker goes away meanwhile it ends the whole process when the broker is back
+(https://github.com/confluentinc/librdkafka/issues/4605); so it is used only for groups of the newer protocol
+(`group.protocol: consumer`), which the older call does not know, and right after the brokers have answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +30,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from control_api.core.member_assignment import assigned_partitions
 from control_api.errors import KAFKA_DOWN, ApiError
 from control_api.ports import Member, Membership, Position
 
@@ -38,11 +45,12 @@ class KafkaGroups:
     """See `Groups`."""
 
     def __init__(self, kafka: Mapping[str, Any]) -> None:
-        self._admin = AdminClient({**kafka, "reconnect.backoff.max.ms": 1000})
+        self._kafka = {**kafka, "reconnect.backoff.max.ms": 1000}
+        self._admin = AdminClient(self._kafka)
         self._one_at_a_time = asyncio.Lock()
         self._asked: tuple[str, ...] = ()
         self._answer = Membership()
-        self._answered_at = float("-inf")
+        self._asked_at = self._answered_at = float("-inf")
         self._one_counting = asyncio.Lock()
         self._counts: dict[str, int] = {}
         self._counted_at = float("-inf")
@@ -52,11 +60,15 @@ class KafkaGroups:
         wanted = tuple(sorted(set(groups)))
         if not wanted:
             return Membership(is_current=True)
-        not_before = time.monotonic() - (0.0 if fresh else FRESH_SECONDS)
+        called_at = time.monotonic()
+        is_outage = self._asked == wanted and not self._answer.is_current
+        if is_outage and not fresh and self._one_at_a_time.locked():
+            return self._answer  # whoever asks now may wait for seconds
         async with self._one_at_a_time:
-            if wanted == self._asked and self._answered_at > not_before:
+            is_recent = time.monotonic() - self._answered_at < FRESH_SECONDS
+            if wanted == self._asked and (self._asked_at >= called_at if fresh else is_recent):
                 return self._answer
-            asked_at = time.monotonic()
+            self._asked_at = time.monotonic()
             try:
                 members, stable = await anyio.to_thread.run_sync(self._describe, wanted)
                 self._answer = Membership(members, True, stable)
@@ -64,7 +76,7 @@ class KafkaGroups:
                 if self._answer.is_current or not self._asked:
                     log.warning("groups.unreachable", groups=wanted, reason=str(error))
                 self._answer = Membership(self._answer.members)
-            self._asked, self._answered_at = wanted, asked_at
+            self._asked, self._answered_at = wanted, time.monotonic()
             return self._answer
 
     async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
@@ -90,7 +102,7 @@ class KafkaGroups:
 
     async def lag(self, group: str, partitions: Sequence[Position]) -> Mapping[Position, int]:
         """See `Groups.lag`."""
-        if not partitions:
+        if not partitions or not self._answer.is_current:  # it asks the coordinator as well: see the module
             return {}
         try:
             return await anyio.to_thread.run_sync(self._lag, group, tuple(partitions))
@@ -102,23 +114,44 @@ class KafkaGroups:
         """Members, and the groups that are at rest."""
         members: dict[str, Member] = {}
         stable = set()
-        asked = self._admin.describe_consumer_groups(list(groups), request_timeout=_TIMEOUT_SECONDS)
-        for group, answer in asked.items():
-            try:
-                described = answer.result(_TIMEOUT_SECONDS + 1)
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                    continue
-                raise
-            if described.state == ConsumerGroupState.STABLE:
+        for group in groups:
+            found, is_stable = self._describe_one(group)
+            if is_stable:
                 stable.add(group)
-            for member in described.members:
-                held = member.assignment.topic_partitions if member.assignment is not None else None
-                partitions = tuple(sorted((each.topic, each.partition) for each in held or ()))
-                known = members.get(member.client_id)
-                if known is None or partitions:
-                    members[member.client_id] = Member(member.client_id, group, member.host, partitions)
+            for member in found:
+                if member.worker not in members or member.partitions:
+                    members[member.worker] = member
         return members, frozenset(stable)
+
+    def _describe_one(self, group: str) -> tuple[list[Member], bool]:
+        # The client warns at each call that there is a newer one. Said again each time: once for all would cost as much.
+        warnings.filterwarnings("ignore", r"list_groups\(\) is deprecated", DeprecationWarning)
+        listed = self._admin.list_groups(group, timeout=_TIMEOUT_SECONDS)
+        found = next((each for each in listed if each.id == group), None)
+        if found is None:
+            return [], False
+        if found.state == "Dead":
+            return self._describe_newer(group)
+        members = [
+            Member(each.client_id, group, each.client_host, assigned_partitions(each.assignment or b""))
+            for each in found.members
+        ]
+        return members, found.state == "Stable"
+
+    def _describe_newer(self, group: str) -> tuple[list[Member], bool]:
+        asked = self._admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)
+        try:
+            found = asked[group].result(_TIMEOUT_SECONDS + 1)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return [], False
+            raise
+        members = []
+        for each in found.members:
+            held = each.assignment.topic_partitions if each.assignment is not None else None
+            partitions = tuple(sorted((place.topic, place.partition) for place in held or ()))
+            members.append(Member(each.client_id, group, each.host, partitions))
+        return members, found.state == ConsumerGroupState.STABLE
 
     def _count(self) -> dict[str, int]:
         # All topics: asking for one by name would have a broker with `auto.create.topics.enable` make it.
