@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from sluice.client import Client, ClientError, ModelRefusedError
+from sluice.client import Client, ModelRefusedError
 from sluice.client.answers import Operation, Published
 from sluice.client.plans import Plan, Target
 from sluice.client.routing import Changed, Entry, Guard, Rollout, RolloutStep
 from sluice.client.waiting import operation_of
 from sluice.demo.control_events import ControlEvents
 from sluice.demo.cuts import CutOver, Served
+from sluice.demo.errors import DemoError
 from sluice.demo.story import MODEL_OF, CanaryStep, Chapter, Swap
 
 # Longest time for one model to be live on every worker; the first PMML model starts a Java machine.
@@ -51,7 +52,8 @@ class Publisher:
         """Publish a chapter and wait until it serves, or was refused.
 
         Raises:
-            ClientError: The API is not there, or it took too long.
+            ClientError: The API is not there, or the change took too long.
+            DemoError: The rollout took too long.
         """
         return self._roll_out(chapter) if chapter.is_canary else self._publish(chapter)
 
