@@ -231,12 +231,13 @@ class System:
             owner.position = self.committed[owner.partition]
             owner.pending.clear()
 
-    def crash(self, worker: Worker) -> None:
-        """A process is gone, and another one starts in its place."""
-        for partition, owner in enumerate(self.owners):
-            if owner is not None and owner.worker is worker:
-                self.owners[partition] = None
+    def crash(self, worker: Worker) -> list[int]:
+        """A process is gone, and another one starts in its place; returns the partitions that nobody owns now."""
+        left = [place for place, owner in enumerate(self.owners) if owner is not None and owner.worker is worker]
+        for partition in left:
+            self.owners[partition] = None
         self.workers[worker.name] = Worker(worker.name)
+        return left
 
     # ---------------------------------------------------------------- partitions
 
