@@ -49,10 +49,12 @@ from control_api.routes import (
 from control_api.schemas.problem import ProblemDetails, answers
 from control_api.schemas.shape import rfc3339
 from control_api.settings import Settings
+from control_api.snapshots import Snapshots
 from control_api.sse import EventStreams
 from control_api.telemetry import Metrics, RequestTelemetry
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.wire import decode_record
+from model_store.snapshot_start import read_start
 from model_store.stats_store import RedisStatistics
 
 log = structlog.get_logger(__name__)
@@ -128,7 +130,9 @@ async def _assemble(
     }
     topic = settings.control_topic.name
     happenings, past = Happenings(settings.limits.events_kept), Past()
-    follower = ControlLogFollower[Catalogue](kafka, topic, _folding(settings, happenings, past), lambda: EMPTY)
+    follower = ControlLogFollower[Catalogue](
+        kafka, topic, _folding(settings, happenings, past), lambda: EMPTY, _beginning(settings)
+    )
     writer = ControlLogWriter(kafka, topic, settings.waits.publish_seconds)
     stack.push_async_callback(writer.close)
     parts = Parts(
@@ -158,9 +162,19 @@ async def _assemble(
         parts.replays, parts.statistics = RedisReplays(redis), StatisticsReader(store)
     follower.start()
     stack.push_async_callback(follower.stop)
-    for task in (_watch_members(parts), Driver(parts).run()):
+    for task in (_watch_members(parts), Driver(parts).run(), Snapshots(parts).run()):
         stack.push_async_callback(_cancel, asyncio.create_task(task))
     return parts
+
+
+def _beginning(settings: Settings) -> Callable[[], tuple[Catalogue, int] | None]:
+    """From the newest snapshot, if there is one."""
+
+    def begin() -> tuple[Catalogue, int] | None:
+        found = read_start(settings.kafka.bootstrap, settings.kafka.properties, settings.control_topic.name)
+        return None if found is None else (found, found.offset)
+
+    return begin
 
 
 def _folding(settings: Settings, happenings: Happenings, past: Past) -> Callable[[Catalogue, LogRecord], Catalogue]:

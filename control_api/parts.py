@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +27,7 @@ class Parts:
     Attributes:
         past: States of the registry that were.
         seen: Who lived when it was last asked.
+        reading_back: Held while the log is read again: one request at a time does it.
         judged: Rollout -> the latest evaluation of its guards by this replica.
     """
 
@@ -42,6 +44,7 @@ class Parts:
     streams: EventStreams
     past: Past = field(default_factory=Past)
     seen: Membership = field(default_factory=Membership)
+    reading_back: asyncio.Lock = field(default_factory=asyncio.Lock)
     judged: dict[int, Judged] = field(default_factory=dict)
 
     @property

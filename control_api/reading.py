@@ -10,6 +10,7 @@ also hold who lives, which no offset counts; and it does not change when the log
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -20,8 +21,10 @@ from control_api.core.past import TooLongAgoError
 from control_api.core.snapshot import Snapshot
 from control_api.errors import INVALID, NOT_CAUGHT_UP, NOT_FOUND, ApiError
 from control_api.parts import Parts
-from control_api.ports import Membership
-from control_api.schemas.shape import epoch_ms, rfc3339
+from control_api.ports import LogRecord, Membership
+from control_api.schemas.shape import epoch_ms
+from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
+from model_store.core.wire import Dialect, decode_record
 
 CONTROL_OFFSET = "X-Control-Offset"
 
@@ -96,19 +99,31 @@ def instant(text: str, parameter: str) -> int:
         raise ApiError(INVALID, detail, errors=({"pointer": where, "detail": detail},)) from error
 
 
-def snapshot_as_of(parts: Parts, snapshot: Snapshot, as_of: str | None) -> Snapshot:
+async def snapshot_as_of(parts: Parts, snapshot: Snapshot, as_of: str | None) -> Snapshot:
     """The state to answer from: this moment's, or the registry as it was, without what workers said.
 
+    What this process does not remember is read from the log again, which takes as long as it takes to read it up to there.
+
     Raises:
-        ApiError: `INVALID` if `as_of` is no instant, or is longer ago than what is kept.
+        ApiError: `INVALID` if `as_of` is no instant, `KAFKA_DOWN` if the log cannot be read.
     """
     if as_of is None:
         return snapshot
+    at_ms = instant(as_of, "as_of")
     try:
-        then = parts.past.at(instant(as_of, "as_of"))
-    except TooLongAgoError as error:
-        raise ApiError(INVALID, f"as_of goes back to {rfc3339(max(0, error.oldest_ms))}") from error
+        then = parts.past.at(at_ms)
+    except TooLongAgoError:
+        async with parts.reading_back:
+            then = await parts.log_reader.fold_until(_step(parts.dialect), EMPTY, at_ms)
     return Snapshot(then, snapshot.applied_offset, Membership())
+
+
+def _step(dialect: Dialect) -> Callable[[Catalogue, LogRecord], Catalogue]:
+    def step(catalogue: Catalogue, record: LogRecord) -> Catalogue:
+        found = decode_record(record.headers, record.key, record.value, dialect)
+        return fold(catalogue, LogEntry(record.offset, record.timestamp_ms, found))
+
+    return step
 
 
 def answer(request: Request, snapshot: Snapshot, body: BaseModel, revision: int | None = None) -> Response:

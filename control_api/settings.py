@@ -60,6 +60,10 @@ class Limits(_Section):
     """Most records that a reading of results or dead letters returns."""
     events_kept: int = Field(default=10_000, gt=0)
     """Control-log happenings kept for `Last-Event-ID`."""
+    snapshot_records: int = Field(default=10_000, ge=0)
+    """Records of the control log after which a snapshot of the state is written for new readers; 0: never."""
+    snapshot_bytes: int = Field(default=19 * MIB, gt=0)
+    """Largest snapshot, compressed; the topic's `max.message.bytes` must leave room."""
 
 
 class Waits(_Section):

@@ -13,7 +13,7 @@ snapshot is right.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -34,7 +34,7 @@ class SnapshotPlace(NamedTuple):
 
 
 def find_snapshot(
-    bootstrap: str, properties: Mapping[str, str], topic: str, timeout_seconds: float = TIMEOUT_SECONDS
+    bootstrap: str, properties: Mapping[str, Any], topic: str, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> SnapshotPlace | None:
     """Where the newest snapshot is; `None` if nobody published one, or Kafka did not say so in time.
 
@@ -58,7 +58,7 @@ def find_snapshot(
 
 def publish_snapshot(
     bootstrap: str,
-    properties: Mapping[str, str],
+    properties: Mapping[str, Any],
     topic: str,
     place: SnapshotPlace,
 ) -> bool:
@@ -84,7 +84,7 @@ def publish_snapshot(
     return all(entry.error is None for entry in answered or ())
 
 
-def _consumer(bootstrap: str, properties: Mapping[str, str], topic: str) -> Consumer:
+def _consumer(bootstrap: str, properties: Mapping[str, Any], topic: str) -> Consumer:
     """A client of the group that never joins it: it subscribes to nothing."""
     return Consumer(
         {

@@ -36,6 +36,7 @@ from model_store.core.stats import Series
 from model_store.core.wire import decode_record
 from model_store.fetch import Fetched, fetch_verified
 from model_store.policy import FetchPolicy
+from model_store.snapshot_start import read_start
 from model_store.stats_store import RedisStatistics
 from serving.adapters.exposition import Exposition, Swaps
 from serving.adapters.metrics import MetricsServer
@@ -324,12 +325,21 @@ def _control_log(
     ) -> None:
         swapper.apply(LogEntry(offset, timestamp_ms, record))
 
+    def begin() -> int:
+        """In the log's thread: from a snapshot, if there is one."""
+        found = read_start(settings.kafka.bootstrap, settings.kafka.properties, settings.control_topic.name)
+        if found is None:
+            return 0
+        swapper.begin(found)
+        return found.offset + 1
+
     return ControlLog(
         app.crash,
         settings.control_topic.name,
         apply,
         bootstrap=settings.kafka.bootstrap,
         decode=decode,
+        begin=begin,
         properties=settings.kafka.properties,
         beacon=worker.beacon,
     )

@@ -71,6 +71,10 @@ class Swapper:
     def __post_init__(self) -> None:
         self._needs = Needs(self.routing, self.loads.is_hopeless)
 
+    def begin(self, catalogue: Catalogue) -> None:
+        """Start from a state instead of from nothing. Before the first record is applied; any thread."""
+        self.catalogue = catalogue
+
     def apply(self, entry: LogEntry) -> None:
         """Fold one record of the log."""
         before, self.catalogue = self.catalogue, fold(self.catalogue, entry)

@@ -48,11 +48,23 @@ class ControlLogFollower(Generic[State]):
         topic: str,
         fold: Callable[[State, LogRecord], State],
         initial: Callable[[], State],
+        begin: Callable[[], tuple[State, int] | None] = lambda: None,
     ) -> None:
+        """Nothing is read before `start`.
+
+        Args:
+            kafka: Properties of the client.
+            topic: The control topic.
+            fold: The state after one more record; called in the follower's thread.
+            initial: The state before the first record.
+            begin: Asked in the follower's thread before the log is read from its beginning: a state and the offset that it
+                stands at, from where reading goes on instead, or `None`. Must not raise.
+        """
         self._kafka = dict(kafka)
         self._topic = topic
         self._fold = fold
         self._initial = initial
+        self._begin = begin
         self._snapshot: tuple[State, int] = (initial(), -1)
         self._quit = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control-log", daemon=True)
@@ -144,6 +156,8 @@ class ControlLogFollower(Generic[State]):
         try:
             if not self._await_topic(consumer):
                 return
+            if self.applied_offset < 0 and (found := self._begin()) is not None:
+                self._snapshot = found
             consumer.assign([TopicPartition(self._topic, 0, self._next_offset())])
             while not self._quit.is_set():
                 first = consumer.poll(0.1)  # `consume` alone would wait for as many as it may take
@@ -228,6 +242,44 @@ class ControlLogReader:
     def __init__(self, kafka: Mapping[str, Any], topic: str) -> None:
         self._kafka = dict(kafka)
         self._topic = topic
+
+    async def fold_until(
+        self, fold: Callable[[State, LogRecord], State], state: State, at_ms: int, timeout_seconds: float = 60.0
+    ) -> State:
+        """Fold the log from its beginning up to the last record that is not later than an instant.
+
+        Args:
+            fold: The state after one more record; called in a thread.
+            state: Before the first.
+            at_ms: Milliseconds since 1970 UTC; there must be later records on the log.
+
+        Raises:
+            ApiError: `KAFKA_DOWN` if the log could not be read in time.
+        """
+        return await anyio.to_thread.run_sync(self._fold_until, fold, state, at_ms, timeout_seconds)
+
+    def _fold_until(
+        self, fold: Callable[[State, LogRecord], State], state: State, at_ms: int, timeout_seconds: float
+    ) -> State:
+        consumer = Consumer({**self._kafka, "group.id": "sluice-control-api", "enable.auto.commit": False})
+        try:
+            consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            deadline = time.monotonic() + timeout_seconds
+            while time.monotonic() < deadline:
+                for message in consumer.consume(_CHUNK_RECORDS, 0.2):
+                    if message.error() is not None:
+                        continue
+                    record = log_record(message)
+                    if record.timestamp_ms > at_ms:
+                        return state
+                    state = fold(state, record)
+        finally:
+            consumer.close()
+        raise ApiError(
+            KAFKA_DOWN,
+            f"{self._topic} could not be read back to then in {timeout_seconds:.0f} s",
+            retry_after_seconds=5,
+        )
 
     async def read(self, offset: int, timeout_seconds: float = 10.0) -> LogRecord:
         """The record at `offset`.

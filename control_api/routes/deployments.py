@@ -67,7 +67,7 @@ async def list_deployments(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """All routes that serve something, or are about to, by key."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     found = [
         route
         for _, route in sorted(snapshot.catalogue.routes.items())
@@ -126,7 +126,7 @@ async def read_deployment(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """What serves a data type, what did before, and what each worker scores it with since when."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     route = _route(snapshot, key)
     return answer(request, snapshot, _shape(parts, snapshot, route, max_entries, entries_before), route.revision)
 

@@ -51,7 +51,7 @@ async def list_models(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """All registered models, by name unless another order is asked for."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     found = [
         model
         for name, model in snapshot.catalogue.models.items()
@@ -116,7 +116,7 @@ async def read_version(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One version: where it came from, what it takes and gives, and what became of it on each worker."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     found = find_version(snapshot, name, version)
     body = model_version(snapshot, found, in_plans(snapshot))
     return answer(request, snapshot, body, body.revision)
@@ -141,7 +141,7 @@ async def list_versions(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """All versions of a model, newest first unless another order is asked for."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     kept = kept_versions(snapshot.catalogue, find_model(snapshot, name))
     found = [version for version in kept if data_type is None or version.data_type == data_type]
     filters = {"path": request.url.path, "data_type": data_type, "as_of": as_of}
@@ -164,6 +164,6 @@ async def read_model(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One registered model and its newest version."""
-    snapshot = snapshot_as_of(parts, snapshot, as_of)
+    snapshot = await snapshot_as_of(parts, snapshot, as_of)
     body = registered_model(snapshot, find_model(snapshot, name), in_plans(snapshot))
     return answer(request, snapshot, body, body.revision)

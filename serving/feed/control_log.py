@@ -62,6 +62,7 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
         *,
         bootstrap: str,
         decode: Decode[Decoded] | None = None,
+        begin: Callable[[], int] | None = None,
         replication_factor: int = -1,
         properties: Properties | None = None,
         **service: Any,
@@ -72,6 +73,8 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
             crash: Awaited with the error that ends the reading (`app.crash`): the topic is unfit, `decode` or `apply` raised.
             apply: See `Apply`. An exception ends the reading.
             decode: See `Decode`. Without it `apply` is given the value as it is.
+            begin: Called once in the reader's thread, when the topic is there and before the first record is read: the offset
+                to begin at. Without it, or where it answers 0, everything is read.
             replication_factor: For making the topic, if it does not exist; -1 is the broker's default.
             properties: Extra librdkafka properties (security, say).
         """
@@ -82,6 +85,7 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
         self._crash_worker = crash
         self._apply = apply
         self._decode = decode
+        self._begin = begin
         self._bootstrap = bootstrap
         self._replication_factor = replication_factor
         self._properties = dict(properties or {})
@@ -176,7 +180,9 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
             }
         )
         try:
-            consumer.assign([TopicPartition(self.topic, 0, OFFSET_BEGINNING)])
+            first = self._begin() if self._begin is not None else 0
+            self.applied = first
+            consumer.assign([TopicPartition(self.topic, 0, first or OFFSET_BEGINNING)])
             while not self._quit.is_set():
                 first = consumer.poll(0.1)  # `consume` alone would wait for as many as it may take
                 if first is None:
