@@ -110,7 +110,7 @@ class Publisher:
         deadline = time.monotonic() + WAIT_SECONDS
         while rollout.is_open or (rollout.state == "succeeded" and len(taken) < len(STEPS)):
             if time.monotonic() >= deadline:
-                raise ClientError(
+                raise DemoError(
                     f"the rollout of {rollout.candidate} is not over after {WAIT_SECONDS:g} s: {rollout.next}"
                 )
             time.sleep(_LOOK_SECONDS)
