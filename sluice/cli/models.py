@@ -180,7 +180,9 @@ def _row(model: RegisteredModel) -> tuple[str, ...]:
 
 
 def _print_model(model: RegisteredModel, dry_run: bool = False) -> None:
-    policy = [f"{model.policy.approvals} approvals"] if model.policy.approvals else []
+    policy = (
+        [f"{model.policy.approvals} approval{'s' * (model.policy.approvals != 1)}"] if model.policy.approvals else []
+    )
     policy += ["a passed back-test"] if model.policy.needs_backtest else []
     policy += [f"retired after {model.policy.retire_after_seconds} s"] if model.policy.retire_after_seconds else []
     print_fields(

@@ -114,9 +114,13 @@ def happened(operation: Operation) -> list[str]:
 def tell_done(operation: Operation) -> None:
     """What was reached."""
     what = operation.message or "done"
-    if operation.key and operation.kind in ("change", "publish"):
-        serves = f"{operation.model} version {operation.version}" if operation.version else "nothing"
-        what = f"{operation.key} is served by {serves}: {what}"
+    version = f"{operation.model} version {operation.version}"
+    if operation.key and operation.version is None:
+        what = f"{operation.key} is served by nothing: {what}"
+    elif operation.key and operation.kind == "publish":
+        what = f"{operation.key} is served by {version}: {what}"
+    elif operation.key and operation.kind == "change":
+        what = f"{operation.key} is served by its new plan (primary {version}): {what}"
     typer.secho(f"{operation.id}: {what}.", fg="green")
     if operation.mode == "exact":
         _tell_cuts(operation)

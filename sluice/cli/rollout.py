@@ -17,7 +17,7 @@ from sluice.cli import EXIT_FAILED, EXIT_PENDING
 from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
 from sluice.cli.groups import group_of
 from sluice.cli.output import ago, print_columns, print_json
-from sluice.cli.rollout_text import DEFAULT_STEPS, guard_of, rollout_lines, state_line, step_text, steps_of
+from sluice.cli.rollout_text import DEFAULT_STEPS, guard_of, rollout_lines, state_line, step_text, steps_of, told_text
 from sluice.cli.writing import ActorOption, DeadlineOption, DryRunOption, ReasonOption, TimeoutOption
 from sluice.client import Client, Target
 from sluice.client.routing import Rollout
@@ -236,7 +236,9 @@ def _find(client: Client, key: str, id: str | None) -> Rollout:
         return client.rollout(key, id)
     found = client.rollouts(key)
     if not found:
-        raise typer.BadParameter(f"{key} never had a rollout: `sluice rollout start {key} --model ...` begins one")
+        typer.secho(f"Error: {key} never had a rollout.", fg="red", err=True)
+        typer.echo(f"To begin one: sluice rollout start {key} --model MODEL --version N", err=True)
+        raise SystemExit(EXIT_FAILED)
     return next((each for each in found if each.is_open), found[0])
 
 
@@ -287,7 +289,7 @@ def _watch(client: Client, rollout: Rollout, seconds: float, as_json: bool, is_w
     reason = rollout.story[-1].reason if rollout.story else rollout.reason
     if rollout.state == "succeeded" or (is_wanted_back and rollout.state == "aborted"):
         if not as_json:
-            typer.secho(f"{state_line(rollout)}. {reason}".rstrip(), fg="green")
+            typer.secho(f"{state_line(rollout)}: {reason}", fg="green")
         return
     typer.secho(f"{state_line(rollout)}: {reason}", fg="red", err=True)
     typer.echo(f"{rollout.baseline} serves {rollout.key} again.", err=True)
@@ -319,8 +321,7 @@ class _Story:
         for each in rollout.story:
             if (each.control_offset, each.action) not in self._told:
                 self._told.add((each.control_offset, each.action))
-                why = f": {each.reason}" if each.reason else ""
-                typer.echo(f"  {each.action}{why}")
+                typer.echo(f"  {told_text(each)}")
         step = rollout.steps[rollout.step - 1] if 0 < rollout.step <= len(rollout.steps) else None
         line = state_line(rollout) + (f" ({step_text(step)})" if step is not None else "")
         if line != self._line:

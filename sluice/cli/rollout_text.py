@@ -8,7 +8,7 @@ from itertools import pairwise
 import typer
 
 from sluice.cli.output import ago, when
-from sluice.client.routing import Guard, Rollout, RolloutStep
+from sluice.client.routing import Guard, Rollout, RolloutStep, Told
 
 DEFAULT_STEPS = "dark:5m,1%:5m,10%:5m,50%:5m,100%:5m"
 
@@ -107,7 +107,8 @@ def rollout_lines(rollout: Rollout) -> list[str]:
     if rollout.next:
         lines.append(f"next: {rollout.next}")
     if rollout.baseline is not None:
-        lines.append(f"began with {rollout.baseline}, and goes back to it if a guard fails or somebody aborts it")
+        back = ", and goes back to it if a guard fails or somebody aborts it" if rollout.is_open else ""
+        lines.append(f"began with {rollout.baseline}{back}")
     for number, step in enumerate(rollout.steps, 1):
         mark = _mark(rollout, number)
         lines.append(f"  [{mark}] {number}. {step_text(step)}")
@@ -115,10 +116,15 @@ def rollout_lines(rollout: Rollout) -> list[str]:
     if rollout.created_at is not None:
         why = f": {rollout.reason}" if rollout.reason else ""
         lines.append(f"started {when(rollout.created_at)} by {rollout.actor or '-'}{why}")
-    for told in rollout.story:
-        why = f": {told.reason}" if told.reason else ""
-        lines.append(f"  {ago(told.at)}, {told.actor or 'sluice'}: {told.action}{why}")
+    lines += [f"  {ago(told.at)}, {told.actor or 'sluice'}: {told_text(told)}" for told in rollout.story]
     return lines
+
+
+def told_text(told: Told) -> str:
+    """What was decided, and why."""
+    if told.action == "step" and told.reason:
+        return told.reason
+    return f"{told.action}: {told.reason}" if told.reason else told.action
 
 
 def _mark(rollout: Rollout, number: int) -> str:

@@ -63,7 +63,7 @@ def test_a_model_is_described_and_found_by_its_tag(replica: Replica) -> None:
     assert "cellar" in sluice(replica, "models", "list", "--filter", "tags.team = 'a'").stdout
     shown = sluice(replica, "models", "show", "tree").stdout
     assert "team=a" in shown
-    assert "1 approvals" in shown
+    assert "1 approval" in shown
     assert "No model is like that" in sluice(replica, "models", "list", "--filter", "tags.team = 'b'").stdout
 
 
@@ -135,7 +135,7 @@ def test_an_exact_change_is_followed_line_by_line_to_its_cuts(
 
     lines = done.stdout.splitlines()
     assert f"  {place.data_topic}/0: w1 begins at offset 100" in lines
-    assert any(line.endswith("wine is served by tree version 2: exact at 2 partitions.") for line in lines)
+    assert any(line.endswith("wine is served by its new plan (primary tree version 2): exact at 2 partitions.") for line in lines)
     assert f"  from {place.data_topic} ({place.group}) 0@100, 1@100" in lines
     shown = sluice(replica, "routes", "show", "wine").stdout
     assert "serves    tree v2" in shown

@@ -68,7 +68,7 @@ def test_each_worker_and_each_partition_is_told_once(capsys):
         "  w1: ready",
         "  records/1: w1 begins at offset 7",
         "  records/0: w0 begins at offset 5",
-        "op-42: wine is served by tree version 3: exact at 2 partitions.",
+        "op-42: wine is served by its new plan (primary tree version 3): exact at 2 partitions.",
         "  from records (g) 0@5, 1@7",
     ]
 
