@@ -135,7 +135,10 @@ def test_an_exact_change_is_followed_line_by_line_to_its_cuts(
 
     lines = done.stdout.splitlines()
     assert f"  {place.data_topic}/0: w1 begins at offset 100" in lines
-    assert any(line.endswith("wine is served by its new plan (primary tree version 2): exact at 2 partitions.") for line in lines)
+    assert any(
+        line.endswith("wine is served by its new plan (primary tree version 2): exact at 2 partitions.")
+        for line in lines
+    )
     assert f"  from {place.data_topic} ({place.group}) 0@100, 1@100" in lines
     shown = sluice(replica, "routes", "show", "wine").stdout
     assert "serves    tree v2" in shown
@@ -308,3 +311,19 @@ def test_a_policy_that_is_not_met_is_exit_status_one_with_its_reason(replica: Re
 
     assert refused.exit_code == 1
     assert "not allowed to serve yet" in refused.stderr
+
+
+def test_a_backtest_is_asked_for_and_given_up(replica: Replica, worker: DutifulWorker) -> None:
+    start = ("backtest", "start", "tree:2", "--stream", "wine", "--range", "0:0-100", "--max-error-rate", "0.1")
+
+    dry = sluice(replica, *start, "--dry-run").stdout
+    asked = json.loads(sluice(replica, *start, "--no-wait", "--json").stdout)
+    cancelled = sluice(replica, "backtest", "cancel", asked["operation"], "--reason", "enough").stdout
+
+    assert "0:0-100" in dry
+    assert "Nothing was written" in dry
+    assert "cancelled" in cancelled
+    assert sluice(replica, "backtest", "list").stdout.splitlines()[1].split()[:5] == [
+        asked["id"], "tree", "2", "wine", "cancelled",
+    ]  # fmt: skip
+    assert "No correction" in sluice(replica, "correct", "list").stdout

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from api_processes import PMML
+from confluent_kafka import Producer
 from driver_worker import DutifulWorker
 
 from sluice import (
@@ -23,6 +24,7 @@ from sluice import (
     StaleError,
     Target,
 )
+from sluice.client.jobs import OffsetRange, PassIf
 
 pytestmark = pytest.mark.kafka
 
@@ -237,3 +239,44 @@ def test_a_read_sees_what_was_written_through_another_replica(place: Any) -> Non
         reader._written = writer._written
 
         assert [model.name for model in reader.models()] == ["tree"]
+
+
+def test_a_backtest_is_asked_for_listed_and_given_up(client: Client, worker: Any) -> None:
+    register(client, 2)
+    worker("w1")
+    candidate, records = Target(model="tree", version="2"), [OffsetRange(0, 0, 100)]
+
+    dry = client.start_backtest("wine", candidate, records, pass_if=PassIf(max_error_rate=0.1), dry_run=True)
+    assert client.backtests() == []
+    asked = client.start_backtest("wine", candidate, records, baseline=Target(model="tree", version="1"), reason="try")
+    cancelled = client.cancel_backtest(asked.id, reason="enough")
+
+    assert (dry.state, dry.about) == ("queued", asked.about)
+    assert (asked.kind, asked.stream, asked.actor, asked.reason) == ("backtest", "wine", "anna", "try")
+    assert asked.job["ranges"] == [{"partition": 0, "from": 0, "to": 100}]
+    assert (cancelled.state, client.backtest(asked.id).state) == ("cancelled", "cancelled")
+    assert [job.id for job in client.backtests(state="cancelled")] == [asked.id]
+    with pytest.raises(OperationFailedError, match="cancelled"):
+        client.wait(asked.operation, 10)
+
+
+def test_a_correction_names_the_records_that_the_bad_version_scored(place: Any, client: Client, worker: Any) -> None:
+    register(client, 2)
+    worker("w1")
+    client.wait(client.put_route("wine", plan("2"), revision=ABSENT).id, 30)
+    producer = Producer({"bootstrap.servers": place.kafka})
+    for _ in range(103):
+        producer.produce(place.data_topic, b"record", partition=0)
+    assert producer.flush(15) == 0
+    bad, good = Target(model="tree", version="2"), Target(model="tree", version="1")
+
+    dry = client.start_correction("wine", bad, good=good, dry_run=True)
+    assert client.corrections() == []
+    asked = client.start_correction("wine", bad, good=good, records_per_second=100, reason="it was wrong")
+    client.cancel_correction(asked.id)
+
+    assert dry.job["ranges"] == [{"partition": 0, "from": 100, "to": 103}]
+    assert (asked.kind, asked.job["records_per_second"], asked.reason) == ("correction", 100, "it was wrong")
+    assert client.correction(asked.id).state == "cancelled"
+    with pytest.raises(ApiError, match="serves it still"):
+        client.start_correction("wine", bad)
