@@ -87,10 +87,17 @@ class Parts:
         catalogue, offset = self.follower.snapshot
         return Snapshot(catalogue, offset, membership)
 
-    async def membership(self) -> Membership:
-        """Who lives, at most about a second old."""
+    async def is_anyone_there(self, snapshot: Snapshot) -> bool:
+        """Workers live that could promise an offset, or nobody knows: an exact change can be asked for."""
+        seen = snapshot.membership
+        if seen.is_current and not seen.live:
+            seen = await self.membership(fresh=True)
+        return bool(seen.live) or not seen.is_current
+
+    async def membership(self, *, fresh: bool = False) -> Membership:
+        """Who lives, at most about a second old; with `fresh` asked for now."""
         workers = (self.follower.state.workers.get(name) for name in self.follower.state.workers)
         groups = {w.started.group for w in workers if w is not None and w.started is not None and w.started.group}
-        self.seen = await self.groups.membership(sorted(groups))
+        self.seen = await self.groups.membership(sorted(groups), fresh=fresh)
         self.metrics.live_workers.set(len(self.seen.members))
         return self.seen

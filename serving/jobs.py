@@ -152,7 +152,7 @@ class Jobs:
         if status == 0:
             found = verdict(pass_if, last) if pass_if is not None else None
             if found is not None:
-                last["why_not"] = list(found.why)
+                last["verdict_why"] = list(found.why)
             self._report(job.id, JobState.SUCCEEDED, json.dumps(last), found.word if found is not None else "")
         elif last.get("event") != "stopped":
             last.setdefault("reason", f"the process ended with status {status}; the worker's log has its last words")

@@ -105,7 +105,7 @@ async def roll_back(
         raise ApiError(NOT_FOUND, str(error)) from error
     if plan is None:
         raise ApiError(CONFLICT, f"route {key!r} served nothing before this")
-    body = _change(snapshot, key, plan, given.mode, given.deadline_seconds)
+    body = await _change(asked.parts, snapshot, key, plan, given.mode, given.deadline_seconds)
     expected = asked.expected(snapshot, body)
     return await _changed(
         asked, snapshot, body, given.reason or "rolled back", route.revision if expected is None else expected
@@ -146,7 +146,7 @@ async def change_deployment(snapshot: SnapshotNow, asked: AskedHere, key: DataTy
         raise ApiError(PLAN_INVALID, str(error)) from error
     except UnknownTargetError as error:
         raise ApiError(NOT_FOUND, str(error)) from error
-    body = _change(snapshot, key, plan, given.mode, given.deadline_seconds)
+    body = await _change(asked.parts, snapshot, key, plan, given.mode, given.deadline_seconds)
     return await _changed(asked, snapshot, body, given.reason, asked.expected(snapshot, body, is_required=True))
 
 
@@ -165,7 +165,7 @@ async def delete_deployment(
     reason: ReasonParameter = "",
 ) -> Response:
     """Take a route away: from its cuts on, records of the data type are for the next route that matches it, or for none."""
-    body = _change(snapshot, key, None, mode, None)
+    body = await _change(asked.parts, snapshot, key, None, mode, None)
     return await _changed(asked, snapshot, body, reason, asked.expected(snapshot, body, is_required=True))
 
 
@@ -185,10 +185,11 @@ def _shape(
     return deployment(snapshot, route, shape, max_entries, entries_before)
 
 
-def _change(snapshot: Snapshot, key: str, plan: Plan | None, mode: Mode, deadline_seconds: float | None) -> ChangeRoute:
+async def _change(
+    parts: Parts, snapshot: Snapshot, key: str, plan: Plan | None, mode: Mode, deadline_seconds: float | None
+) -> ChangeRoute:
     """The command. Where no worker lives that could promise an offset, what is to be exact is immediate."""
-    members = snapshot.membership
-    if members.is_current and not members.live:
+    if not await parts.is_anyone_there(snapshot):
         mode = "immediate"
     deadline_ms = DEFAULT_DEADLINE_MS if deadline_seconds is None else round(deadline_seconds * 1000)
     return ChangeRoute(key, plan, mode, deadline_ms)

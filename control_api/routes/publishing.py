@@ -108,8 +108,7 @@ async def publish_version(
     """
     upload = await read_upload(request, parts.settings.limits.inline_bytes)
     descriptor = _describe(name, upload, command_id(asked.idempotency_key))
-    members = snapshot.membership
-    body = registration(descriptor, upload.fields, is_anyone_there=bool(members.live) or not members.is_current)
+    body = registration(descriptor, upload.fields, is_anyone_there=await parts.is_anyone_there(snapshot))
     mode = _mode(body)
 
     def published(written: Written, after: Snapshot) -> Response:
