@@ -66,7 +66,7 @@ class Account:
             f"{self.swaps} swaps while records were scored; the slowest record during a swap took {self.worst_swap_ms:.0f} ms "
             f"more than the slowest before it. {self.refused} {'model' if self.refused == 1 else 'models'} refused.",
             f"{self.cut_overs} cut-overs, {self._sides()}.",
-            f"{self.canary_entities:,} entities were scored by the canary while it grew; {self._wavered()} back and forth.",
+            f"{self.canary_entities:,} {'entity was' if self.canary_entities == 1 else 'entities were'} scored by the canary while it grew; {self._wavered()} back and forth.",
         ]
 
     def _sides(self) -> str:
