@@ -66,13 +66,16 @@ class Account:
             f"{self.swaps} swaps while records were scored; the slowest record during a swap took {self.worst_swap_ms:.0f} ms "
             f"more than the slowest before it. {self.refused} {'model' if self.refused == 1 else 'models'} refused.",
             f"{self.cut_overs} cut-overs, {self._sides()}.",
-            f"{self.canary_entities:,} {'entity was' if self.canary_entities == 1 else 'entities were'} scored by the canary while it grew; {self._wavered()} back and forth.",
+            f"{self._on_canary()} scored by the canary while it grew; {self._wavered()} back and forth.",
         ]
 
     def _sides(self) -> str:
         if self.cut_violations:
             return f"with results on the WRONG side of a cut in {self.cut_violations} cases"
         return f"every result on the right side of its cut in all {self.partitions} partitions"
+
+    def _on_canary(self) -> str:
+        return "1 entity was" if self.canary_entities == 1 else f"{self.canary_entities:,} entities were"
 
     def _wavered(self) -> str:
         return f"{self.wavering:,} went" if self.wavering else "none went"
