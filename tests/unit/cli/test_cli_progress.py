@@ -102,6 +102,20 @@ def test_whoever_does_not_wait_is_told_where_to_look(capsys):
     assert "sluice operations show op-42 --wait" in capsys.readouterr().out
 
 
+def test_where_no_worker_is_running_nobody_waits_for_one(capsys):
+    asked = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append("wait" in request.url.params)
+        return httpx.Response(200, content=msgspec.json.encode(operation(mode="immediate", total=0)))
+
+    with Client("http://api.test", transport=httpx.MockTransport(respond)) as client:
+        follow(client, "op-42", True, 60, False)
+
+    assert asked == [False]
+    assert "it takes effect when one starts" in capsys.readouterr().out
+
+
 def test_for_programs_there_is_one_line_of_json_whatever_happens(capsys):
     done = operation(state="succeeded", phase="committed", message="exact")
     with answering(operation(), operation(ready=("w0",)), done) as client:
