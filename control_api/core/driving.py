@@ -168,9 +168,11 @@ def _drive_rollout(catalogue: Catalogue, around: Surroundings, route: Route, rol
         if around.now_ms >= retry_at_ms(rollout):
             yield _step(catalogue, route, rollout, BACK)
         return
+    verdict = around.verdicts.get(rollout.id) if rollout.guards else Pass()
+    if rollout.state is RolloutState.PAUSED and rollout.step != BACK and isinstance(verdict, Fail):
+        yield _steer(catalogue, rollout, "rollback", "; ".join(verdict.why), json.dumps(verdict.evidence))
     if rollout.state is not RolloutState.RUNNING:
         return
-    verdict = around.verdicts.get(rollout.id) if rollout.guards else Pass()
     if rollout.step == BACK or (rollout.is_promoted and rollout.step < rollout.last):
         to = rollout.last if rollout.is_promoted else 0
         yield _step_or_pause(catalogue, around, route, rollout, to)

@@ -45,14 +45,17 @@ class Judged:
         return (self.step, self.since_ms) == (rollout.step, rollout.since_ms)
 
 
+_WATCHED = (RolloutState.RUNNING, RolloutState.PAUSED)
+
+
 def watched(catalogue: Catalogue) -> list[Rollout]:
-    """The rollouts whose guards matter now: those that bake a step."""
+    """The rollouts whose guards matter now: those that bake a step, or wait there for a person."""
     routes = (route for route in catalogue.routes.values() if route.rollout is not None and route.change is None)
     rollouts = (catalogue.open_rollout(route) for route in routes)
     return [
         rollout
         for rollout in rollouts
-        if rollout is not None and rollout.state is RolloutState.RUNNING and rollout.guards and rollout.step != BACK
+        if rollout is not None and rollout.state in _WATCHED and rollout.guards and rollout.step != BACK
     ]
 
 

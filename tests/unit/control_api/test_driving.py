@@ -384,6 +384,20 @@ def test_a_paused_rollout_stays_where_it_is() -> None:
     assert len(world.wanted()) == 1
 
 
+def test_a_paused_rollout_goes_back_when_a_guard_fails() -> None:
+    world = serving_world()
+    rollout = world.roll_out(2, [Step(5_000, 10), Step(10_000, 10)])
+    world.drive()
+    world.cut_over()
+    world.say(SteerRollout(rollout, "pause"))
+
+    (command,) = world.drive({rollout: Fail(("psi: it drifts",), {"verdict": "fail"})})
+
+    assert isinstance(command.body, SteerRollout)
+    assert command.body.action == "rollback"
+    assert world.rollout(rollout).state is RolloutState.REVERTING
+
+
 def test_a_step_that_was_aborted_waits_for_a_person() -> None:
     world = serving_world()
     rollout = world.roll_out(2, [Step(10_000, 10)])

@@ -174,12 +174,14 @@ def test_a_store_that_is_down_holds_up_guards_and_nothing_else() -> None:
     assert [event["event"] for event in events if event["event"].startswith("guards.")] == ["guards.held_up"]
 
 
-def test_guards_are_watched_while_a_step_bakes() -> None:
+def test_guards_are_watched_while_a_step_bakes_and_while_it_is_paused() -> None:
     world, rollout = baking()
     assert [each.id for each in watched(world.catalogue)] == [rollout]
 
     world.say(SteerRollout(rollout, "pause"))
+    assert [each.id for each in watched(world.catalogue)] == [rollout]
 
+    world.say(SteerRollout(rollout, "abort"))
     assert watched(world.catalogue) == []
 
 
