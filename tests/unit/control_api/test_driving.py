@@ -386,7 +386,7 @@ def test_a_paused_rollout_stays_where_it_is() -> None:
 
 def test_a_paused_rollout_goes_back_when_a_guard_fails() -> None:
     world = serving_world()
-    rollout = world.roll_out(2, [Step(5_000, 10), Step(10_000, 10)])
+    rollout = world.roll_out(2, [Step(5_000, 10), Step(10_000, 10)], GUARDS)
     world.drive()
     world.cut_over()
     world.say(SteerRollout(rollout, "pause"))
