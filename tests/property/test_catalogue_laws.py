@@ -473,4 +473,6 @@ def named_positions(log: list[LogEntry], lane: Lane) -> list[int]:
 def decided(catalogue: Catalogue, lane: Lane, offset: int, data_type: str) -> tuple[object, ...] | None:
     """A decision without the cuts of other lanes, which may become known later."""
     found = decision(catalogue, lane, offset, data_type, b"entity")
-    return found and (found.key, found.entry.offset, found.entry.plan, found.start, found.target, found.reason)
+    if found is None:
+        return None
+    return (found.key, found.entry.offset, found.entry.plan, found.start, found.target, found.reason)

@@ -183,8 +183,13 @@ class CutOvers(RuleBasedStateMachine):
         system.command(changed(KEYS[0], version, "exact"))
         seen = system.catalogue
         system.add_partition(count)
-        system.assign(len(system.ends) - 1, self.worker(index), True, False)
+        place = len(system.ends) - 1
+        system.assign(place, self.worker(index), True, False)
         self.propose(seen, tuple(sorted(seen.lanes)))
+        owner = system.owners[place]
+        assert owner is not None
+        system.read(owner.worker, 99)
+        system.score(owner, count)
 
     @rule(index=indexes, heir=indexes)
     def a_worker_crashes(self, index: int, heir: int) -> None:
@@ -236,7 +241,7 @@ class CutOvers(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
 )
 
 

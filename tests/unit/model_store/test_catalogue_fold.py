@@ -22,6 +22,7 @@ from model_store.core.commands import (
 from model_store.core.control_records import (
     Announced,
     ControlRecord,
+    CutsPromised,
     Invalid,
     ModelReport,
     ModelState,
@@ -205,6 +206,31 @@ def test_a_lane_that_was_claimed_since_a_change_was_asked_for_has_to_promise_who
     assert found.state is ChangeState.PROPOSED
 
 
+def test_the_same_claim_again_changes_nothing() -> None:
+    catalogue = folded(claimed(0, 5), announced())
+
+    assert fold(catalogue, LogEntry(2, 0, claimed(0, 5))).lanes == catalogue.lanes
+
+
+def test_a_claim_whose_turn_is_over_changes_nothing_and_its_promise_does_not_count() -> None:
+    first, second = (replace(claimed(0), claim=name, turn=turn) for name, turn in (("first", 1), ("second", 2)))
+    change = asked(ChangeRoute("wine", plain_plan("tree", 1)))
+    late = CutsPromised("w1", 2, "first", "g", (PartitionOffset("t", 0, 3),))
+
+    catalogue = folded(announced(), second, change, asked(ProposeChange(2, (Lane("g", "t", 0),))), first, late)
+
+    owner, found = catalogue.lanes[Lane("g", "t", 0)], catalogue.changes.get(2)
+    assert (owner.claim, owner.turn) == ("second", 2)
+    assert found is not None
+    assert found.state is ChangeState.PROPOSED
+
+
+def test_claims_without_turns_follow_the_log() -> None:
+    catalogue = folded(replace(claimed(0), turn=3), replace(claimed(0), claim="later"))
+
+    assert (catalogue.lanes[Lane("g", "t", 0)].claim, catalogue.lanes[Lane("g", "t", 0)].turn) == ("later", 3)
+
+
 def test_a_lane_that_was_claimed_before_and_is_not_named_need_not_promise() -> None:
     change = asked(ChangeRoute("wine", plain_plan("tree", 1)))
 
@@ -226,12 +252,12 @@ def test_a_step_that_never_ends_baking_is_refused(seconds: float) -> None:
 
 def test_a_change_that_is_under_way_outlives_any_number_of_newer_ones() -> None:
     small = replace(EMPTY, changes=BoundedMap(2))
-    log = [announced(), asked(ChangeRoute("wine", plain_plan("tree", 1))), *[announced("a", "b")] * 5]
+    change = asked(ChangeRoute("wine", plain_plan("tree", 1)))
+    log: list[ControlRecord] = [announced(), change, *[announced("a", "b")] * 5]
 
     catalogue = fold_all(small, [LogEntry(offset, 0, record) for offset, record in enumerate(log)])
 
-    change = catalogue.open_change(catalogue.routes["wine"])
-    assert change is not None
+    assert catalogue.open_change(catalogue.routes["wine"]) is not None
     assert len(catalogue.changes) == 2
 
 
