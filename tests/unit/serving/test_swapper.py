@@ -74,7 +74,8 @@ class Worker:
         me = Participant(self.lanes, loads, self._send, "w1", "e1", GROUP, lambda *_: None)
         self.swapper = Swapper(
             Routing(GROUP), loads, me, Reports(self.reports.append, "w1", "e1"), placed_here=set,
-            positions=lambda: {KEY: self.lanes.position(*KEY)}, why_not=lambda _: None, on_change=lambda _: None, follow=lambda _: None,
+            positions=lambda: {KEY: self.lanes.position(*KEY)}, why_not=lambda _: None,
+            on_change=lambda _: None, follow=lambda _: None,
         )  # fmt: skip
 
     def _send(self, record):
