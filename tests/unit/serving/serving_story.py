@@ -58,6 +58,12 @@ class Story:
         assert outcome.is_accepted, outcome
         return offset
 
+    def say_at(self, at_ms: int, body: CommandBody) -> int:
+        """A command with a time stamp of its own."""
+        offset = self.catalogue.offset + 1
+        self.catalogue = fold(self.catalogue, LogEntry(offset, at_ms, Command("", "ann", "because", body)))
+        return offset
+
     def claim(self, partition: int = 0, position: int = 0, name: str = "", worker: str = "w1") -> str:
         claim = name or f"claim-{self.catalogue.offset + 1}"
         at = PartitionOffset(TOPIC, partition, position)

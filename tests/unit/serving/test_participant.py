@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from hypothesis import given
@@ -6,8 +7,9 @@ from hypothesis import strategies as st
 from serving_story import GROUP, TOPIC, Story, plan
 
 from model_store.core.changes import ChangeState
-from model_store.core.commands import AbortChange
-from model_store.core.control_records import ChangeReady, CutsPromised, PartitionsClaimed
+from model_store.core.commands import AbortChange, ChangeRoute
+from model_store.core.control_records import ChangeReady, CutsPromised, PartitionOffset, PartitionsClaimed
+from model_store.core.lanes import Lane
 from serving.loads import Refusal
 from serving.participant import Participant
 
@@ -54,7 +56,12 @@ class Lanes:
     def assignment(self, topic, partition):
         return self.serials.get((topic, partition))
 
+    refusals = 0
+
     async def take_turn(self, keys, above):
+        if self.refusals:
+            self.refusals -= 1
+            return None
         self.turn = max(self.turn, above) + 1
         return self.turn
 
@@ -75,7 +82,10 @@ class Place:
         self.lanes, self.loads = Lanes(), Loads()
         self.sent = []
         self.mute = False
-        self.me = Participant(self.lanes, self.loads, self._send, "w1", "e1", GROUP, lambda change, why: None)
+        self.given_up = []
+        self.me = Participant(
+            self.lanes, self.loads, self._send, "w1", "e1", GROUP, lambda change, _: self.given_up.append(change.id)
+        )
         self.blocked = {}
 
     def _send(self, record):
@@ -165,6 +175,55 @@ def test_a_claim_does_not_wait_for_partitions_that_left_meanwhile(place):
         return await asyncio.wait_for(claiming, SOON)
 
     assert asyncio.run(scenario()) == []
+
+
+def test_a_claim_has_a_turn_above_that_of_the_owner_before(place):
+    before = PartitionsClaimed("w0", "e0", "old", GROUP, (PartitionOffset(*KEY, 0),), turn=7)
+    place.story.say(before)
+    place.me.follow(place.story.catalogue)
+    place.own(KEY)
+
+    assert [record.turn for record in place.of(PartitionsClaimed)] == [8]
+    assert place.story.catalogue.lanes[Lane(GROUP, *KEY)].worker == "w1"
+
+
+def test_nothing_is_claimed_before_a_turn_was_taken(place):
+    place.lanes.refusals = 2
+    place.own(KEY)
+
+    assert place.lanes.refusals == 0
+    assert len(place.of(PartitionsClaimed)) == 1
+
+
+def test_a_claim_that_a_later_turn_has_overtaken_is_made_again(place):
+    place.lanes.give(KEY)
+    place.mute = True
+
+    async def scenario():
+        claiming = asyncio.create_task(place.me.claim([KEY]))
+        while not place.sent:
+            await asyncio.sleep(0)
+        place.story.say(PartitionsClaimed("w0", "e0", "other", GROUP, (PartitionOffset(*KEY, 0),), turn=5))
+        place.story.say(place.sent[0])  # comes too late to count
+        place.mute = False
+        place.me.follow(place.story.catalogue)
+        return await asyncio.wait_for(claiming, AT_ONCE)
+
+    assert asyncio.run(scenario()) == [KEY]
+    assert [record.turn for record in place.of(PartitionsClaimed)] == [1, 6]
+
+
+def test_a_change_far_beyond_its_deadline_is_given_up_and_one_before_it_is_not(place):
+    late = place.prepare()  # by the time stamps of the story, long ago
+    place.step()
+    place.step()
+    told = list(place.given_up)
+    place.story.order(AbortChange(late))
+    place.story.say_at(int(time.time() * 1_000), ChangeRoute("wine", plan(2)))
+    place.step()
+
+    assert told == [late]
+    assert place.given_up == [late]
 
 
 def test_a_worker_is_ready_when_all_is_loaded_and_says_so_once(place):
