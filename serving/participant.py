@@ -8,6 +8,9 @@
   its end and its position, and about 200 ms of traffic more, so that nobody ever reaches the hold. From that moment nothing
   at or above it is handed out until the change is committed or aborted.
 * **Give up.** A change that is far beyond its deadline and that no control API replica has ended is ended by a worker.
+* **Begin.** An immediate change asks nobody, but it too is on the log before it counts: the worker says from which offset of
+  each lane it will score by it (as far ahead as a promise, or at once where nothing else scores there), and holds there until
+  the log says the same.
 * **Hold.** Also where a committed plan is not loaded here yet: its records wait, they are not scored by another.
 
 Belongs to the event loop's thread.
@@ -91,6 +94,15 @@ class _Promised:
 
 
 @dataclass(slots=True)
+class _Beginning:
+    """Where an immediate change begins in a lane, until the log says it too."""
+
+    route: str
+    cut: int
+    sent_at: float = 0.0
+
+
+@dataclass(slots=True)
 class Participant:
     """See the module.
 
@@ -117,7 +129,9 @@ class Participant:
     _catalogue: Catalogue = field(default_factory=Catalogue)
     _told: dict[int, str] = field(default_factory=dict)
     _mine: dict[tuple[int, Key], _Promised] = field(default_factory=dict)
+    _beginning: dict[tuple[int, Key], _Beginning] = field(default_factory=dict)
     _held: dict[Key, int] = field(default_factory=dict)
+    _awaits_end: bool = False
     _paces: dict[Key, _Pace] = field(default_factory=dict)
     _gave_up: dict[int, float] = field(default_factory=dict)
 
@@ -178,6 +192,7 @@ class Participant:
                 self._held.pop(key, None)
                 self._paces.pop(key, None)
                 self._mine = {at: promised for at, promised in self._mine.items() if at[1] != key}
+                self._beginning = {at: begun for at, begun in self._beginning.items() if at[1] != key}
         self._read_back.set()
 
     def follow(self, catalogue: Catalogue) -> None:
@@ -185,6 +200,7 @@ class Participant:
         if catalogue.lanes is not self._catalogue.lanes:
             self._read_back.set()
         self._catalogue = catalogue
+        self._awaits_end = False
 
     def step(
         self,
@@ -211,13 +227,39 @@ class Participant:
         for change in under_way:
             if change.state is ChangeState.PROPOSED and self._told.get(change.id) == "":
                 self._promise(change)
+        self._say_beginnings()
         ended = {change.id for change in under_way}
         self._mine = {at: promised for at, promised in self._mine.items() if at[0] in ended}
         self._hold(under_way, blocked)
 
-    def pending(self) -> bool:
-        """Something may have to be said again."""
-        return bool(self._mine)
+    @property
+    def is_impatient(self) -> bool:
+        """Something waits for the end of a lane, which the next fetch tells."""
+        return self._awaits_end
+
+    def begin(self, change: int, route: str, key: Key, *, is_first: bool) -> None:
+        """Say where an immediate change begins in a lane, once, and hold there until the log says so too.
+
+        Args:
+            change: Its id.
+            route: Key of the route.
+            key: The lane, claimed.
+            is_first: Nothing of the route scores there yet, so it begins at the next record; otherwise ahead, as a promise.
+        """
+        if (change, key) in self._beginning:
+            return
+        cut = self.lanes.position(*key)[0] if is_first else self._ahead(key)
+        if cut is not None:
+            self._beginning[change, key] = _Beginning(route, cut)
+            self._set_hold(key, min(cut, self._held.get(key, cut)))
+
+    def beginnings(self) -> list[tuple[int, str, Key]]:
+        """Change, route and lane of what was said and is not on the log yet."""
+        return [(change, begun.route, key) for (change, key), begun in self._beginning.items()]
+
+    def has_begun(self, change: int, key: Key) -> None:
+        """The log says where an immediate change begins in a lane."""
+        self._beginning.pop((change, key), None)
 
     # ------------------------------------------------------------------ parts of a step
 
@@ -253,8 +295,11 @@ class Participant:
             if mine is not None and now - mine.sent_at < _REPEAT_SECONDS:
                 continue
             if mine is None:
-                mine = _Promised(self._cut(key), now)
-                self._mine[change.id, key] = mine
+                cut = self._ahead(key)
+                if cut is None:
+                    continue
+                mine = self._mine[change.id, key] = _Promised(cut, now)
+                self._set_hold(key, min(cut, self._held.get(key, cut)))
             mine.sent_at = now
             by_claim.setdefault(claim, []).append(PartitionOffset(*key, mine.cut))
         for claim, cuts in by_claim.items():
@@ -266,14 +311,28 @@ class Participant:
                 cuts={f"{c.topic}/{c.partition}": c.offset for c in cuts},
             )
 
-    def _cut(self, key: Key) -> int:
-        """An offset that nothing at or above has been handed out of, and from now on held."""
-        position = self.lanes.position(*key)[0]
+    def _say_beginnings(self) -> None:
+        now, claims = time.monotonic(), self.claims
+        said: dict[tuple[int, str, str], list[PartitionOffset]] = {}
+        for (change, key), begun in self._beginning.items():
+            if key in claims and now - begun.sent_at >= _REPEAT_SECONDS:
+                begun.sent_at = now
+                said.setdefault((change, begun.route, claims[key]), []).append(PartitionOffset(*key, begun.cut))
+        for (change, route, claim), since in said.items():
+            self.send(RouteApplied(self.worker, change, route, claim, self.group, tuple(since)))
+
+    def _ahead(self, key: Key) -> int | None:
+        """An offset that nothing at or above has been handed out of, by this worker or one before it.
+
+        `None` while the lane's end is not known: an owner before this one may have handed out more than it committed.
+        """
+        position, end = self.lanes.position(*key)[0], self.lanes.end(*key)
+        if end is None:
+            self._awaits_end = True
+            return None
         pace = self._paces.get(key)
         margin = int(pace.rate * MARGIN_SECONDS) if pace is not None else 0
-        cut = max(self.lanes.end(*key) or 0, position) + margin
-        self._set_hold(key, min(cut, self._held.get(key, cut)))
-        return cut
+        return max(end, position) + margin
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -296,6 +355,7 @@ class Participant:
                     limits.append(promise.cut)
                 elif mine is not None:
                     limits.append(mine.cut)
+            limits += [begun.cut for (_, at), begun in self._beginning.items() if at == key]
             if limits:
                 self._set_hold(key, min(limits))
             elif key in self._held:

@@ -1,8 +1,7 @@
 """Which plan scores which record on this worker: the routes of the catalogue, lane by lane, ready for the hot path.
 
-What the log says is asked of `model_store.core.timeline`, the same functions by which the control API answers. To that comes
-what only this worker knows yet: from which offset on it scores a lane by an immediate change. It tells the log at once,
-and the two agree from then on.
+All of it is asked of `model_store.core.timeline`, the same functions by which the control API answers, and of nothing that
+only this worker knows: what it scores by is on the log before it scores by it.
 
 The common question, one data type whose newest plan began before this batch, is one look into a dictionary. Belongs to
 the event loop's thread.
@@ -51,7 +50,6 @@ class Routing:
 
     group: str
     catalogue: Catalogue = EMPTY
-    _local: dict[tuple[int, Key], int] = field(default_factory=dict)
     _stretches: dict[tuple[Key, str], list[Stretch]] = field(default_factory=dict)
     _plans: dict[tuple[str, int], ActivePlan] = field(default_factory=dict)
 
@@ -71,20 +69,9 @@ class Routing:
         begin = max(i for i, stretch in enumerate(cached) if stretch.start <= first)
         return [stretch for stretch in cached[begin:] if stretch.start <= last]
 
-    def apply_locally(self, entry: RouteEntry, key: Key, offset: int) -> None:
-        """From `offset` on this worker scores the lane by an immediate change."""
-        self._local.setdefault((entry.change, key), offset)
-        self._stretches.clear()
-
-    def forget(self, key: Key) -> None:
-        """The lane is another worker's now."""
-        self._local = {at: offset for at, offset in self._local.items() if at[1] != key}
-        self._stretches.clear()
-
     def cut(self, entry: RouteEntry, key: Key) -> int | None:
-        """First offset of an entry in a lane, as the log says or this worker knows."""
-        logged = cut_of(self.catalogue, entry, Lane(self.group, *key))
-        return self._local.get((entry.change, key)) if logged is None else logged
+        """First offset of an entry in a lane."""
+        return cut_of(self.catalogue, entry, Lane(self.group, *key))
 
     def plan_of(self, route_key: str, entry: RouteEntry) -> ActivePlan | None:
         """The plan of an entry, ready for use."""

@@ -20,7 +20,7 @@ import structlog
 
 from model_store.core.catalogue import Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
-from model_store.core.control_records import ModelState, PartitionOffset, RouteApplied
+from model_store.core.control_records import ModelState, PartitionOffset
 from model_store.core.routes import Route, RouteEntry
 from model_store.core.versions import ModelVersion
 from serving.loads import Loads, Refusal
@@ -31,6 +31,7 @@ from serving.routing import Key, Routing
 
 log = structlog.get_logger(__name__)
 
+_SHORT_TICK_SECONDS = 0.02
 _TICK_SECONDS = 0.5
 """How often positions are looked at while partitions are held: for the pace of lanes, and for plans that are over."""
 
@@ -151,7 +152,7 @@ class Swapper:
     def _next_look(self) -> float | None:
         times = [self.loads.next_try()]
         if self.participant.claims:
-            times.append(_TICK_SECONDS)
+            times.append(_SHORT_TICK_SECONDS if self.participant.is_impatient else _TICK_SECONDS)
         return min((seconds for seconds in times if seconds is not None), default=None)
 
     def _under_way(self, here: set[str]) -> dict[int, list[int]]:
@@ -196,24 +197,25 @@ class Swapper:
 
     def _change_at_once(self, routes: Iterable[Route], positions: Mapping[Key, tuple[int, int]]) -> None:
         """Let immediate entries begin in the lanes where they do not score yet, if all that they need is here."""
-        claims = self.participant.claims
-        claimed = {key: positions[key][0] for key in claims if key in positions}
-        if not claimed:
-            return
+        me = self.participant
+        claimed = {key: positions[key][0] for key in me.claims if key in positions}
         for route in routes:
             newest = route.current
-            if newest is None or newest.is_exact:
+            if newest is None or newest.is_exact or not claimed:
                 continue
-            begun: dict[int, tuple[RouteEntry, dict[Key, int]]] = {}
+            start, has_begun = time.perf_counter(), False
             for key, position in claimed.items():
                 entry = self._not_begun(route, key)
-                if entry is not None and position >= 0:
-                    start = time.perf_counter()
-                    self.routing.apply_locally(entry, key, position)
-                    self.on_change(time.perf_counter() - start)
-                    begun.setdefault(entry.change, (entry, {}))[1][key] = position
-            for entry, since in begun.values():
-                self._report_begun(route.key, entry, since, claims)
+                if entry is not None:
+                    is_first = not self.routing.in_force(route, key, position)
+                    me.begin(entry.change, route.key, key, is_first=is_first)
+                    has_begun = True
+            if has_begun:
+                self.on_change(time.perf_counter() - start)
+        for change, route_key, key in me.beginnings():
+            found = self.catalogue.routes[route_key].entry_of(change)
+            if found is None or self.routing.cut(found[1], key) is not None:
+                me.has_begun(change, key)
 
     def _not_begun(self, route: Route, key: Key) -> RouteEntry | None:
         """The newest immediate entry that can begin in a lane now; `None` if a better one scores there or is on its way."""
@@ -226,16 +228,6 @@ class Swapper:
             if not any(self.loads.is_hopeless(offset) for offset in versions):
                 return None
         return None
-
-    def _report_begun(
-        self, route_key: str, entry: RouteEntry, since: Mapping[Key, int], claims: Mapping[Key, str]
-    ) -> None:
-        by_claim: dict[str, list[PartitionOffset]] = {}
-        for key, offset in since.items():
-            by_claim.setdefault(claims[key], []).append(PartitionOffset(*key, offset))
-        me = self.participant
-        for claim, offsets in by_claim.items():
-            me.send(RouteApplied(me.worker, entry.change, route_key, claim, me.group, tuple(offsets)))
 
     def _note_in_force(self, routes: Iterable[Route], needs: Mapping[str, RouteNeeds]) -> None:
         """Say which plan serves each route from now on, once all of it is loaded."""
@@ -250,6 +242,8 @@ class Swapper:
             versions = plan_versions(self.catalogue, entry.plan)
             if not all(self.loads.has(offset) for offset in versions):
                 continue
+            if not entry.is_exact and any(self.routing.cut(entry, key) is None for key in self.participant.claims):
+                continue  # the log does not say yet where it begins
             self.in_force[route.key] = entry.change
             self.on_change(None)
             self._report_live(route, entry)

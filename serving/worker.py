@@ -248,9 +248,6 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
     def on_revoked(self, partitions: Sequence[Key]) -> None:
         """Partitions went, and with them models that only they needed."""
         self.parts.participant.forget(partitions)
-        for key in partitions:
-            if self.parts.feed.assignment(*key) is None:
-                self.parts.routing.forget(key)
         self.parts.swapper.lanes_changed()
 
     # ------------------------------------------------------------------ for the swapper

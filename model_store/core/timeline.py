@@ -137,10 +137,18 @@ def _choice(key: str, entry: RouteEntry, start: int, plan: Plan, entity: bytes |
     return Choice(key, entry, start, arm, arm.target, reason)
 
 
+def _name(entity: bytes) -> str:
+    """An entity as pins name it; empty, which names none, where it is not UTF-8."""
+    try:
+        return entity.decode()
+    except UnicodeDecodeError:
+        return ""
+
+
 def choose(plan: Plan, entity: bytes | None) -> tuple[Arm, str]:
     """The arm of an entity by pin or slot, whatever the rules say, and the reason. No entity: the primary."""
-    if plan.pins and entity is not None:
-        pinned = plan.pins.get(entity.decode(errors="replace"))
+    if plan.pins and entity:
+        pinned = plan.pins.get(_name(entity))
         arm = plan.arm(pinned) if pinned is not None else None
         if arm is not None:
             return arm, "pin"

@@ -51,7 +51,7 @@ class Lanes:
         return self.positions[topic, partition], self.positions[topic, partition]
 
     def end(self, topic, partition):
-        return self.ends.get((topic, partition))
+        return self.ends.get((topic, partition), self.positions[topic, partition])
 
     def assignment(self, topic, partition):
         return self.serials.get((topic, partition))
@@ -258,7 +258,7 @@ def test_a_plan_that_this_worker_cannot_serve_is_refused_whatever_is_loaded(plac
     assert place.of(ChangeReady) == [ChangeReady("w1", "e1", change, "unsupported", "there is no decider 'dice'")]
 
 
-@pytest.mark.parametrize(("position", "end", "cut"), [(50, 30, 50), (50, 80, 80), (50, None, 50), (0, 0, 0)])
+@pytest.mark.parametrize(("position", "end", "cut"), [(50, 30, 50), (50, 80, 80), (0, 0, 0)])
 def test_a_promise_is_the_end_of_the_lane_but_never_below_the_position(place, position, end, cut):
     place.own(KEY, position=position)
     place.lanes.ends[KEY] = end
@@ -268,6 +268,20 @@ def test_a_promise_is_the_end_of_the_lane_but_never_below_the_position(place, po
 
     (promise,) = place.of(CutsPromised)
     assert (promise.change, [each.offset for each in promise.cuts]) == (change, [cut])
+
+
+def test_nothing_is_promised_while_the_end_of_the_lane_is_not_known(place):
+    place.own(KEY, position=50)
+    place.lanes.ends[KEY] = None
+    place.proposed()
+
+    place.step()
+    assert place.of(CutsPromised) == []
+    assert place.me.is_impatient
+
+    place.lanes.ends[KEY] = 70
+    place.step()
+    assert [each.offset for promise in place.of(CutsPromised) for each in promise.cuts] == [70]
 
 
 def test_nothing_at_or_above_a_promise_is_handed_out_before_the_change_is_over(place):

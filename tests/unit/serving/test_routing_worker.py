@@ -71,47 +71,21 @@ def test_a_lane_that_promised_nothing_changes_where_its_next_owner_begins(story)
     assert found(routing, 60, 90, OTHER) == [(60, 1), (70, 2)]
 
 
-def test_an_immediate_change_begins_where_this_worker_says_at_once(story):
+def test_an_immediate_change_scores_nothing_before_the_log_says_where_it_begins(story):
     story.cut_over("wine", plan(1), {0: 0, 1: 0})
-    entry = story.at_once("wine", plan(2))
+    story.at_once("wine", plan(2))
     routing = routing_of(story)
-    before = found(routing, 30, 60)
 
-    routing.apply_locally(entry, KEY, 40)
+    assert found(routing, 30, 60) == [(30, 1)]
 
-    assert before == [(30, 1)]
+
+def test_an_immediate_change_begins_in_each_lane_where_the_log_says(story):
+    story.cut_over("wine", plan(1), {0: 0, 1: 0})
+    story.at_once("wine", plan(2), {0: 40})
+    routing = routing_of(story)
+
     assert found(routing, 30, 60) == [(30, 1), (40, 2)]
     assert found(routing, 30, 60, OTHER) == [(30, 1)]
-
-
-def test_an_immediate_change_that_began_does_not_begin_again_elsewhere(story):
-    entry = story.at_once("wine", plan(1))
-    routing = routing_of(story)
-    routing.apply_locally(entry, KEY, 40)
-    routing.apply_locally(entry, KEY, 70)
-
-    assert routing.cut(entry, KEY) == 40
-
-
-def test_what_the_log_says_goes_before_what_the_worker_knows(story):
-    entry = story.at_once("wine", plan(1), {0: 25})
-    routing = routing_of(story)
-    routing.apply_locally(entry, KEY, 40)
-
-    assert routing.cut(entry, KEY) == 25
-
-
-def test_a_worker_that_lost_a_lane_no_longer_knows_where_it_began_there(story):
-    entry = story.at_once("wine", plan(1))
-    routing = routing_of(story)
-    routing.apply_locally(entry, KEY, 40)
-    routing.apply_locally(entry, OTHER, 50)
-    routing.stretches(KEY, "wine", 40, 60)
-
-    routing.forget(KEY)
-
-    assert found(routing, 40, 60) == [(40, 0)]
-    assert found(routing, 50, 60, OTHER) == [(50, 1)]
 
 
 def test_a_route_of_its_own_name_goes_before_a_pattern_and_a_pattern_before_any(story):

@@ -245,20 +245,24 @@ def test_an_immediate_change_begins_when_it_is_loaded_and_is_told_once():
         await worker.claim()
         serving(worker, 0)
         worker.lanes.at = worker.lanes.committed = 30
-        entry = worker.story.at_once("wine", plan(2))
+
+        def cut():
+            return worker.swapper.routing.cut(worker.swapper.catalogue.routes["wine"].current, KEY)
+
+        worker.story.at_once("wine", plan(2))
         worker.look()
-        before = worker.swapper.routing.cut(entry, KEY)
+        before = cut()
         worker.lanes.at = 55
         await worker.loaded_all()
-        worker.lanes.at = 60
+        unread, held = cut(), worker.held
         worker.look()
         return (
-            before,
-            worker.swapper.routing.cut(entry, KEY),
+            (before, unread, cut()),
+            (held, worker.held),
             [each.since[0].offset for each in worker.of(RouteApplied)],
         )
 
-    assert run(scenario) == (None, 55, [55])
+    assert run(scenario) == ((None, None, 55), (55, None), [55])
 
 
 def test_an_immediate_change_that_cannot_be_loaded_leaves_the_old_version_serving():
@@ -301,6 +305,7 @@ def test_a_version_that_was_replaced_before_it_was_loaded_is_told_as_retired():
         await worker.loaded_all()
         worker.story.at_once("wine", plan(3))
         await worker.loaded_all()
+        worker.look()
         return [(report.model_version, report.state) for report in worker.reports]
 
     assert run(scenario) == [
