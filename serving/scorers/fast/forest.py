@@ -148,3 +148,27 @@ class Ensemble:
             given *= self._weights
         total = sum_in_order(given)
         return total if self._divisor == 1.0 else total / self._divisor
+
+
+class SingleTree:
+    """What one tree's leaf gives. Thread-safe.
+
+    Attributes:
+        labels: Index of the class of each leaf, -1 for none.
+        values: (leaves, width of a leaf's values).
+        nodes: Index into `names` of each leaf's node, -1 for none.
+        names: The ids of the nodes.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._forest = Forest(graph)
+        self.labels = np.array([leaf.label for leaf in graph.leaves], np.int64)
+        self.values = np.array([leaf.values for leaf in graph.leaves])
+        self.names = tuple(dict.fromkeys(leaf.node for leaf in graph.leaves if leaf.node is not None))
+        places = {name: index for index, name in enumerate(self.names)}
+        self.nodes = np.array([-1 if leaf.node is None else places[leaf.node] for leaf in graph.leaves], np.int64)
+
+    def leaves(self, matrix: Numbers) -> Places:
+        """The leaf of each record: (n,)."""
+        found: Places = self._forest.leaves(matrix)[0]
+        return found

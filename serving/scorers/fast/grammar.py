@@ -101,7 +101,7 @@ def check_grammar(root: Element) -> None:
         known = _KNOWN.get(element.tag)
         if known is None:
             raise NotFastError(f"the document uses <{element.tag}>")
-        for name in element.keys() - known:
+        for name in element.attrib.keys() - known:
             raise NotFastError(f"the document uses the attribute {name} of <{element.tag}>")
         pending += element
 

@@ -303,7 +303,7 @@ def check_inner_schema(model: Element, outer: Sequence[str]) -> None:
     schema = model.find("MiningSchema")
     for mining in () if schema is None else schema:
         usage = mining.get("usageType", "active")
-        if mining.keys() - {"name", "usageType", "importance"}:
+        if mining.attrib.keys() - {"name", "usageType", "importance"}:
             raise NotFastError(f"a segment treats the field {mining.get('name')!r} in its own way")
         if usage == "active" and mining.get("name") not in outer:
             raise NotFastError(f"a segment reads {mining.get('name')!r}, which the model as a whole does not")

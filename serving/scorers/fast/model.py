@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from model_store.core.signature import TensorSpec
 from serving.core.columns import Column, Features, Predictions, TextColumn
+from serving.scorers.fast.forest import SingleTree
 from serving.scorers.fast.inputs import Inputs, Prepared
 from serving.scorers.fast.refusals import why_no_result
 
@@ -51,13 +52,6 @@ class Core(Protocol):
         """(n, columns) -> (n, classes) probabilities, or (n, 1) values; NaN for nothing."""
 
 
-class LabelledCore(Protocol):
-    """The arithmetic of a model that says itself which class it means."""
-
-    def label(self, matrix: Numbers) -> tuple[NDArray[np.int64], Numbers]:
-        """(n, columns) -> index of the class, -1 for none; and probabilities."""
-
-
 @dataclass(frozen=True, slots=True)
 class ValueModel:
     """A regression: one number a record. See `Evaluator`."""
@@ -81,23 +75,46 @@ class ValueModel:
 
 @dataclass(frozen=True, slots=True)
 class TreeModel:
-    """One classification tree, which names its class itself. See `Evaluator`."""
+    """One tree, which says everything by its leaf. See `Evaluator`.
+
+    Attributes:
+        outputs: In any order: the label, `probability`, the one value, the id of the node.
+        kinds: Of the outputs: `label`, `shares`, `value`, `node`.
+    """
 
     inputs: Inputs
-    core: LabelledCore
+    tree: SingleTree
     outputs: tuple[TensorSpec, ...]
+    kinds: tuple[str, ...]
 
     def evaluate(self, features: Features) -> Answer:
         """See `Evaluator.evaluate`."""
         prepared = self.inputs.prepare(features)
-        codes, shares = self.core.label(prepared.matrix)
-        if prepared.void is not None:
-            codes = np.where(prepared.void, -1, codes)
-            shares = np.where(prepared.void[:, None], np.nan, shares)
-        null = codes < 0
-        if len(self.outputs) > 1 and null.any():
-            null &= np.isnan(shares).all(axis=1)
-        columns = _class_columns(self.outputs, codes, shares)
+        leaves = self.tree.leaves(prepared.matrix)
+        void = prepared.void
+        columns: dict[str, Column] = {}
+        null: NDArray[np.bool_] | None = None
+        for output, kind in zip(self.outputs, self.kinds, strict=True):
+            if kind in ("label", "node"):
+                table, texts = (
+                    (self.tree.labels, output.categories) if kind == "label" else (self.tree.nodes, self.tree.names)
+                )
+                codes = table.take(leaves, mode="clip")
+                if void is not None:
+                    codes[void] = -1
+                columns[output.name] = TextColumn(codes, texts)
+                if kind == "label":
+                    null = codes < 0
+            else:
+                values = self.tree.values.take(leaves, axis=0, mode="clip")
+                if void is not None:
+                    values[void] = np.nan
+                columns[output.name] = values if kind == "shares" else values[:, 0]
+                if kind == "value":
+                    null = np.isnan(values[:, 0])
+                elif null is not None and null.any():
+                    null &= np.isnan(values).all(axis=1)
+        assert null is not None, "a tree has a label or a value"
         return Answer(Predictions(columns, _failures(self.inputs, features, prepared, null)))
 
 
@@ -107,14 +124,15 @@ class ClassModel:
 
     Attributes:
         first_wins: Of classes of exactly the same probability the first is meant; otherwise the record is undecided.
-        nothing_is_null: A record without probabilities has no class; otherwise it is undecided.
+        nothing: The class of a record without probabilities: -1 for none, which makes it a failure; `None` for not known,
+            which makes it undecided.
     """
 
     inputs: Inputs
     core: Core
     outputs: tuple[TensorSpec, ...]
     first_wins: bool
-    nothing_is_null: bool
+    nothing: int | None
 
     def evaluate(self, features: Features) -> Answer:
         """See `Evaluator.evaluate`."""
@@ -133,10 +151,10 @@ class ClassModel:
                 is_open &= (shares >= best[:, None]).sum(axis=1) != near
                 is_open |= np.isnan(best)
             is_nothing = np.isnan(shares).all(axis=1)
-            if self.nothing_is_null:
-                null = is_nothing
+            if self.nothing is not None:
+                null = is_nothing if self.nothing < 0 else null
                 is_open &= ~is_nothing
-                codes = np.where(is_nothing, -1, codes)
+                codes = np.where(is_nothing, self.nothing, codes)
         if prepared.void is not None:
             null = null | prepared.void
             is_open &= ~prepared.void

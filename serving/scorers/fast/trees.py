@@ -53,10 +53,12 @@ class Leaf:
     Attributes:
         label: Index of the class, -1 for none (or a regression).
         values: The probability of each class, or the one number of a regression; NaN for none.
+        node: The id of the node in the document, if the model gives it.
     """
 
     label: int
     values: tuple[float, ...]
+    node: str | None = None
 
 
 @dataclass(slots=True)
@@ -86,14 +88,18 @@ class TreeCompiler:
     Args:
         inputs: Hands out the columns.
         labels: How the document spells the classes; empty for a regression.
-        classes: Spelling -> index of the class.
+        class_of: Spelling -> index of the class.
+        keeps_nodes: Leaves are to know the ids of their nodes.
     """
 
-    def __init__(self, inputs: InputsBuilder, labels: Sequence[str], class_of: Callable[[str], int]) -> None:
+    def __init__(
+        self, inputs: InputsBuilder, labels: Sequence[str], class_of: Callable[[str], int], keeps_nodes: bool = False
+    ) -> None:
         self.graph = Graph([], [], [], [], [])
         self._inputs = inputs
         self._width = len(labels)
         self._class_of = class_of
+        self._keeps_nodes = keeps_nodes
         self._depths: dict[int, int] = {}
         self._leaves: dict[str, int] = {}
 
@@ -156,14 +162,15 @@ class TreeCompiler:
 
     def _leaf(self, node: Element) -> int:
         score = node.get("score")
+        name = node.get("id") if self._keeps_nodes else None
         if not self._width:
-            return self._place_of(Leaf(-1, (math.nan if score is None else number_of(node, "score"),)))
+            return self._place_of(Leaf(-1, (math.nan if score is None else number_of(node, "score"),), name))
         label = -1 if score is None else self._class_of(score)
         given: dict[int, Element] = {}
         for element in node.findall("ScoreDistribution"):
             given[self._class_of(element.get("value", ""))] = element
         if not given:
-            return self._place_of(Leaf(label, (math.nan,) * self._width))
+            return self._place_of(Leaf(label, (math.nan,) * self._width, name))
         if len(given) != self._width or len(given) != len(node.findall("ScoreDistribution")):
             raise NotFastError("a node lists some classes only, or one twice")
         if all("probability" in element.keys() for element in given.values()):
@@ -177,7 +184,7 @@ class TreeCompiler:
             if not total > 0:
                 raise NotFastError("a node has no records")
             shares = [count / total for count in counts]
-        return self._place_of(Leaf(label, tuple(shares)))
+        return self._place_of(Leaf(label, tuple(shares), name))
 
     def _nothing(self) -> int:
         return self._place_of(Leaf(-1, (math.nan,) * (self._width or 1)))
