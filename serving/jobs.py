@@ -62,6 +62,7 @@ class Jobs:
     _finished: int = -1
     _task: asyncio.Task[None] | None = None
     _process: asyncio.subprocess.Process | None = None
+    _is_stopping: bool = False
     _seen: object = None
 
     def follow(self, catalogue: Catalogue) -> None:
@@ -74,7 +75,7 @@ class Jobs:
             self._end_process()
         if all(job.id != self._finished for job in mine):
             self._finished = -1  # the log knows that it is over
-        if self._task is not None or self._finished >= 0:
+        if self._task is not None or self._finished >= 0 or self._is_stopping:
             return
         if mine:
             self._start(mine[-1])
@@ -82,7 +83,8 @@ class Jobs:
             self._claim()
 
     async def stop(self) -> None:
-        """End what runs and hand it back."""
+        """End what runs and hand it back. Nothing is taken any more."""
+        self._is_stopping = True
         task, job = self._task, self._running
         if task is None:
             return
@@ -119,7 +121,7 @@ class Jobs:
 
     def _start(self, job: Job) -> None:
         self._running = job.id
-        self._task = asyncio.create_task(self._run(job), name=f"job {job.id}")
+        self._task = asyncio.create_task(self._run_to_an_end(job), name=f"job {job.id}")
         self._task.add_done_callback(self._ended)
 
     def _ended(self, _task: asyncio.Task[None]) -> None:
@@ -130,6 +132,17 @@ class Jobs:
     def _end_process(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
+
+    async def _run_to_an_end(self, job: Job) -> None:
+        """Run it. What fails here fails the job: its worker lives, so nobody else would ever end it."""
+        try:
+            await self._run(job)
+        except Exception as error:
+            log.exception("job.broke", job=job.id)
+            self._end_process()
+            if self._is_open(job.id):
+                reason = f"worker {self.worker} could not run it: {type(error).__name__}: {error}"
+                self._report(job.id, JobState.FAILED, json.dumps({"reason": reason}))
 
     async def _run(self, job: Job) -> None:
         log.info("job.started", job=job.id, kind=job.kind)
@@ -144,6 +157,8 @@ class Jobs:
                 sys.executable, "-m", "serving.replay", "--config", str(settings), "--job", str(job_file),
                 stdout=asyncio.subprocess.PIPE, env={**os.environ, PARENT: str(os.getpid())}, limit=_LINE_BYTES,
             )  # fmt: skip
+            if self._is_stopping or not self._is_open(job.id):
+                self._end_process()  # cancelled, or this worker told to stop, before there was a process to end
             last = await self._follow_output(job)
             status = await self._process.wait()
         if not self._is_open(job.id):
@@ -154,7 +169,7 @@ class Jobs:
             if found is not None:
                 last["verdict_why"] = list(found.why)
             self._report(job.id, JobState.SUCCEEDED, json.dumps(last), found.word if found is not None else "")
-        elif last.get("event") != "stopped":
+        elif last.get("event") != "stopped" and not self._is_stopping:
             last.setdefault("reason", f"the process ended with status {status}; the worker's log has its last words")
             self._report(job.id, JobState.FAILED, json.dumps(last))
         log.info("job.ended", job=job.id, status=status)
