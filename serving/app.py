@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version as installed_version
@@ -23,19 +23,14 @@ from typing import Any
 
 import faust
 import structlog
-from confluent_kafka import KafkaException
 from mode import CrashingSupervisor
 
 from model_store.cache import ArtifactCache
 from model_store.core.catalogue import LogEntry
 from model_store.core.commands import Command
 from model_store.core.control_records import Announced, ControlRecord
-from model_store.core.descriptor import Descriptor
-from model_store.core.errors import FetchFailedError
 from model_store.core.stats import Series
 from model_store.core.wire import decode_record
-from model_store.fetch import Fetched, fetch_verified
-from model_store.policy import FetchPolicy
 from model_store.snapshot_start import read_start
 from model_store.stats_store import RedisStatistics
 from serving.adapters.exposition import Exposition, Swaps
@@ -48,7 +43,7 @@ from serving.decider_registry import UnknownDeciderError, decider_named
 from serving.feed import ColumnBatch, Feed, FeedChannel, Header, Output, StartAt
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
-from serving.feed.log_record import read_record
+from serving.fetching import fetcher
 from serving.jobs import Jobs
 from serving.live import LiveModel, LiveModels
 from serving.loader import Loader
@@ -198,7 +193,7 @@ def _parts(
         stall_seconds=max(60.0, settings.limits.score_seconds * 6),
         beacon=worker.beacon,
     )
-    loader = Loader(_fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits)
+    loader = Loader(fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits)
     loads = Loads(live, loader, limits.load_seconds, lambda version: worker.parts.swapper.wake(version))
     participant = Participant(feed, loads, worker.send, worker_id, identity.epoch, settings.group, worker.give_up)
     routing = Routing(settings.group)
@@ -286,26 +281,6 @@ def _decider_of(name: str) -> Decider | None:
 
 def _close_in(threads: ThreadPoolExecutor, model: LiveModel) -> None:
     threads.submit(model.scorer.close)
-
-
-def _fetcher(settings: Settings, cache: ArtifactCache) -> Callable[[Descriptor, int], Fetched]:
-    policy = FetchPolicy(settings.artifacts.file_roots, settings.artifacts.http_hosts, settings.limits.artifact_bytes)
-
-    def from_log(control_offset: int) -> bytes | None:
-        topic = settings.control_topic
-        try:
-            record = read_record(settings.kafka.bootstrap, topic.name, control_offset, settings.kafka.properties)
-        except KafkaException as error:
-            raise FetchFailedError(f"{topic.name} at {control_offset}", error.args[0].str()) from error
-        if record is None:
-            return None
-        found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
-        return found.payload if isinstance(found, Announced | Command) else None
-
-    def fetch(descriptor: Descriptor, control_offset: int) -> Fetched:
-        return fetch_verified(descriptor, policy, cache, inline=lambda: from_log(control_offset))
-
-    return fetch
 
 
 def _control_log(

@@ -81,7 +81,7 @@ class Dispatch:
     def opened(self, batch: ColumnBatch, decoded: DecodedBatch) -> Opened:
         """All records of a batch, each in a work, a ballot or among the unscored. The models are leased."""
         opened = Opened(batch, decoded, [], [], [Unscored(bad.row, bad.stage, bad.reason) for bad in decoded.bad])
-        for data_type, taken in self._routed(batch, decoded):
+        for data_type, taken in by_data_type(self.plan, batch.keys, batch.headers, decoded):
             if not data_type:
                 opened.unscored += self._unscored(decoded, taken, "route", self._nameless())
                 continue
@@ -111,20 +111,6 @@ class Dispatch:
         return self._work(opened, "fallback", model, plan.fallback, plan, data_type, "fallback", taken)
 
     # ------------------------------------------------------------------ splitting
-
-    def _routed(self, batch: ColumnBatch, decoded: DecodedBatch) -> list[tuple[str, Rows]]:
-        """Data types, with positions among the decoded rows."""
-        if not len(decoded.rows):
-            return []
-        match self.plan.route:
-            case "constant":
-                return [(self.plan.route_name, None)]
-            case "field":
-                return groups_of(decoded.texts[self.plan.route_text])
-            case "record_key":
-                return groups_of(text_column([batch.keys[i] for i in decoded.rows.tolist()]))
-            case "header":
-                return groups_of(text_column(self._headers(batch, decoded.rows.tolist(), self.plan.route_name)))
 
     def _by_offset(
         self, batch: ColumnBatch, decoded: DecodedBatch, taken: Rows, data_type: str
@@ -181,7 +167,7 @@ class Dispatch:
             case "record_key":
                 return [batch.keys[i] for i in positions]
             case "header":
-                return self._headers(batch, positions, self.plan.entity_name)
+                return _headers(batch.headers, positions, self.plan.entity_name)
             case "field":
                 column = decoded.texts[self.plan.entity_text]
                 values = [*(value.encode() for value in column.values), None]  # the last is what code -1 finds
@@ -265,10 +251,31 @@ class Dispatch:
         positions = decoded.rows if taken is None else decoded.rows[taken]
         return [Unscored(row, stage, reason, data_type) for row in positions.tolist()]
 
-    @staticmethod
-    def _headers(batch: ColumnBatch, positions: Sequence[int], name: str) -> list[bytes | None]:
-        headers: Sequence[Sequence[Header] | None] = batch.headers or [None] * len(batch)
-        return [_header(headers[i], name) for i in positions]
+
+def by_data_type(
+    plan: StreamPlan,
+    keys: Sequence[bytes | None],
+    headers: Sequence[Sequence[Header] | None] | None,
+    decoded: DecodedBatch,
+) -> list[tuple[str, Rows]]:
+    """The data types of a batch, each with positions among the decoded rows; "" is that of records that name none."""
+    if not len(decoded.rows):
+        return []
+    match plan.route:
+        case "constant":
+            return [(plan.route_name, None)]
+        case "field":
+            return groups_of(decoded.texts[plan.route_text])
+        case "record_key":
+            return groups_of(text_column([keys[i] for i in decoded.rows.tolist()]))
+        case "header":
+            return groups_of(text_column(_headers(headers, decoded.rows.tolist(), plan.route_name)))
+
+
+def _headers(
+    headers: Sequence[Sequence[Header] | None] | None, positions: Sequence[int], name: str
+) -> list[bytes | None]:
+    return [_header(headers[i] if headers else None, name) for i in positions]
 
 
 def _header(headers: Sequence[Header] | None, name: str) -> bytes | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.comparison import Missing
-from serving.core.grouping import groups_of, text_column
 from serving.core.isolation import score_isolated
 from serving.core.scored import Scored, scored
-from serving.feed.batch import Header
+from serving.dispatch import by_data_type
 from serving.formats.base import DecodedBatch
 from serving.replay.ranges import RecordBatch
 from serving.replay.versions import LoadedVersion
@@ -39,20 +37,10 @@ class ScoredBatch:
 
 def rows_of_type(stream: OpenedStream, batch: RecordBatch, decoded: DecodedBatch, data_type: str | None) -> NDRows:
     """Which decoded rows are of a data type (`None`: all), ascending."""
-    count = len(decoded.rows)
-    everything = np.arange(count, dtype=np.intp)
-    if data_type is None or not count:
+    everything = np.arange(len(decoded.rows), dtype=np.intp)
+    if data_type is None:
         return everything
-    plan = stream.plan
-    if plan.route == "constant":
-        return everything if plan.route_name == data_type else everything[:0]
-    if plan.route == "field":
-        column = decoded.texts[plan.route_text]
-    elif plan.route == "record_key":
-        column = text_column([batch.keys[i] for i in decoded.rows.tolist()])
-    else:
-        column = text_column([_header(batch.headers[i], plan.route_name) for i in decoded.rows.tolist()])
-    rows = dict(groups_of(column)).get(data_type, everything[:0])
+    rows = dict(by_data_type(stream.plan, batch.keys, batch.headers, decoded)).get(data_type, everything[:0])
     return everything if rows is None else rows
 
 
@@ -67,7 +55,3 @@ def score(version: LoadedVersion, stream: OpenedStream, decoded: DecodedBatch, r
     missing = {row: Missing("score", reason) for row, reason in predictions.failures.items()}
     values = scored(scorer.signature, predictions) if len(missing) < len(rows) else None
     return ScoredBatch(values, missing, seconds)
-
-
-def _header(headers: Sequence[Header], name: str) -> bytes | None:
-    return next((value for key, value in reversed(headers) if key == name), None)

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
-
 from model_store.cache import ArtifactCache
 from model_store.core.commands import Command, RegisterVersion
 from model_store.core.control_records import Announced, ControlRecord
 from model_store.core.descriptor import Descriptor
 from model_store.core.errors import ArtifactError, FetchFailedError, StoreFailedError
 from model_store.core.jobs import VersionAt
-from model_store.core.wire import decode_record
-from model_store.fetch import Fetched, fetch_verified
-from model_store.policy import FetchPolicy
 from serving.core.errors import EngineUnavailableError, ModelRefusedError
-from serving.feed.log_record import read_record
+from serving.fetching import control_record, fetcher
 from serving.loader import Loaded, Loader
 from serving.replay.errors import JobFailedError, JobRefusedError
 from serving.scorers.base import LoadLimits
@@ -50,12 +45,9 @@ class Versions:
         """Nothing is connected to."""
         self._settings, self._stream = settings, stream
         self._engines = EngineRegistry()
-        self._cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
-        self._policy = FetchPolicy(
-            settings.artifacts.file_roots, settings.artifacts.http_hosts, settings.limits.artifact_bytes
-        )
+        cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
         limits = LoadLimits(**settings.limits.model_dump())
-        self._loader = Loader(self._fetch, self._engines.engine_for, [stream.fields], limits)
+        self._loader = Loader(fetcher(settings, cache), self._engines.engine_for, [stream.fields], limits)
         self._open: list[Callable[[], None]] = []
 
     def load(self, at: VersionAt) -> LoadedVersion:
@@ -65,7 +57,7 @@ class Versions:
             JobRefusedError: There is no such version there, or it cannot score this stream's records.
             JobFailedError: It cannot be had now.
         """
-        descriptor = self._announced(at.control_offset).descriptor
+        descriptor = self._descriptor(at.control_offset)
         if descriptor.name != at.model:
             raise JobRefusedError(
                 f"control offset {at.control_offset} registers a version of {descriptor.name!r}, not of {at.model!r}"
@@ -87,27 +79,18 @@ class Versions:
             self._open.pop()()
         self._engines.close()
 
-    def _announced(self, control_offset: int) -> Announced:
-        kafka, topic = self._settings.kafka, self._settings.control_topic
-        where = f"the record at {control_offset} of the control log {topic.name!r}"
+    def _descriptor(self, control_offset: int) -> Descriptor:
+        where = f"the record at {control_offset} of the control log {self._settings.control_topic.name!r}"
         try:
-            record = read_record(kafka.bootstrap, topic.name, control_offset, kafka.properties)
-        except KafkaException as error:
-            raise JobFailedError(f"{where} cannot be read: {error.args[0].str()}") from error
-        if record is None:
-            raise JobRefusedError(f"{where} is not there")
-        found = decode_record(record.headers(), record.key(), record.value(), topic.dialect)
+            found = control_record(self._settings, control_offset)
+        except FetchFailedError as error:
+            raise JobFailedError(f"{where} cannot be read: {error}") from error
         match found:
-            case Announced():
-                return found
-            case Command(body=RegisterVersion(descriptor=descriptor), payload=payload):
-                return Announced(descriptor, payload)
+            case None:
+                raise JobRefusedError(f"{where} is not there")
+            case Announced(descriptor=descriptor) | Command(body=RegisterVersion(descriptor=descriptor)):
+                return descriptor
         raise JobRefusedError(f"{where} registers no version: it is {_kind(found)}")
-
-    def _fetch(self, descriptor: Descriptor, control_offset: int) -> Fetched:
-        return fetch_verified(
-            descriptor, self._policy, self._cache, inline=lambda: self._announced(control_offset).payload
-        )
 
 
 def _kind(record: ControlRecord) -> str:
