@@ -7,6 +7,7 @@ the two part, admission shows it, and the model stays with the engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -105,8 +106,8 @@ class _Compiler:
     def _value_model(self, core: Core) -> ValueModel:
         return ValueModel(self._inputs.build(), core, self._outputs[0].name)
 
-    def _class_model(self, core: Core, first_wins: bool, nothing: int | None) -> ClassModel:
-        return ClassModel(self._inputs.build(), core, self._outputs, first_wins, nothing)
+    def _class_model(self, core: Core, first_wins: bool) -> ClassModel:
+        return ClassModel(self._inputs.build(), core, self._outputs, first_wins, None)
 
     def _tree(self) -> tuple[Evaluator, Graph]:
         compiler = TreeCompiler(self._inputs, self._schema.categories, self._class_of, "node" in self._kinds)
@@ -138,7 +139,7 @@ class _Compiler:
         if not self._is_classification:
             return self._value_model(core), compiler.graph
         first_wins = len(self._schema.categories) <= _MOST_ORDERED_CLASSES
-        return self._class_model(core, first_wins, nothing=None), compiler.graph
+        return self._class_model(core, first_wins), compiler.graph
 
     def _combination(self, method: str, graph: Graph, weights: list[float]) -> Ensemble:
         trees, ones = float(len(weights)), [1.0] * len(weights)
@@ -172,7 +173,7 @@ class _Compiler:
         if not is_known or self._is_ordinal or sorted(positions) != list(range(len(self._schema.categories))):
             raise NotFastError(f"the classes of a regression are normalised by {method!r}")
         shares = Shares(tuple(map(self._table, tables)), positions, method)
-        return self._class_model(shares, first_wins=False, nothing=-1)
+        return self._class_model(shares, first_wins=False)
 
     def _table(self, table: Element) -> WeightedSum:
         only(table, "NumericPredictor", "CategoricalPredictor", "PredictorTerm")
@@ -214,11 +215,9 @@ class _Compiler:
         intercept, terms = 0.0, []
         for weight in self._model.iterfind("ParamMatrix/PCell"):
             factors = self._factors(cells.get(weight.get("parameterName", ""), []))
-            terms.append(Term(number_of(weight, "beta"), factors))
+            terms.append(Term(number_of(weight, "beta"), factors, zero_wins=len(factors) != 1))
         if terms and not terms[0].factors:
             intercept = terms.pop(0).coefficient
-        if any(not term.factors for term in terms):
-            raise NotFastError("an intercept is not the first parameter")
         return self._value_model(Value(WeightedSum(intercept, terms), link))
 
     def _factors(self, cells: Sequence[Element]) -> tuple[tuple[int, float], ...]:
@@ -229,8 +228,6 @@ class _Compiler:
                 factors.append((self._inputs.indicator(name, [cell.get("value", "")], 1.0, 0.0, 0.0), 1.0))
             else:
                 factors.append((self._inputs.number(name), number_of(cell, "value")))
-        if len(factors) > 1 and any(self._inputs.is_text(cell.get("predictorName", "")) for cell in cells):
-            raise NotFastError("a parameter is a product with a text")
         return tuple(factors)
 
     def _network(self) -> Evaluator:
@@ -274,7 +271,7 @@ class _Compiler:
             raise NotFastError("a class has no output of the network")
         network = Network(tuple(norms), tuple(layers), tuple(outputs[place] for place in sorted(outputs)))
         if self._is_classification:
-            return self._class_model(network, first_wins=False, nothing=-1)
+            return self._class_model(network, first_wins=False)
         return self._value_model(network)
 
     def _norm(self, expression: Element) -> Norm:
@@ -285,7 +282,7 @@ class _Compiler:
             raise NotFastError(f"an input of the network is a <{expression.tag}>")
         only(expression, "LinearNorm")
         points = [(number_of(point, "orig"), number_of(point, "norm")) for point in expression]
-        if len(points) < 2 or any(low >= high for (low, _), (high, _) in zip(points, points[1:], strict=False)):
+        if len(points) < 2 or any(low >= high for (low, _), (high, _) in pairwise(points)):
             raise NotFastError("the points of a norm do not ascend")
         return Norm(column, tuple(points))
 

@@ -133,14 +133,15 @@ class Ensemble:
         self._weights = None if all(weight == 1.0 for weight in weights) else np.array(weights)[:, None, None]
         self._divisor = divisor
 
-    def compute(self, matrix: Numbers) -> Numbers:
-        """The combined values of each record: (n, width of a leaf's values)."""
+    def compute(self, matrix: Numbers) -> tuple[Numbers, None]:
+        """The combined values of each record: (n, width of a leaf's values). See `Core`."""
         leaves = self._forest.leaves(matrix)
         trees, rows = leaves.shape
         step = max(1, _MOST_STANDS // trees)
         if rows <= step:
-            return self._combined(leaves)
-        return np.concatenate([self._combined(leaves[:, start : start + step]) for start in range(0, rows, step)])
+            return self._combined(leaves), None
+        pieces = [self._combined(leaves[:, start : start + step]) for start in range(0, rows, step)]
+        return np.concatenate(pieces), None
 
     def _combined(self, leaves: Places) -> Numbers:
         given = self._values.take(leaves, axis=0, mode="clip")

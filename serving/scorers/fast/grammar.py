@@ -38,8 +38,7 @@ _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     ),
     "Output": frozenset(),
     "OutputField": frozenset({"name", "displayName", "optype", "dataType", "feature", "value", "targetField"}),
-    "TreeModel": _MODEL
-    | {"missingValueStrategy", "missingValuePenalty", "noTrueChildStrategy", "splitCharacteristic"},
+    "TreeModel": _MODEL | {"missingValueStrategy", "missingValuePenalty", "noTrueChildStrategy", "splitCharacteristic"},
     "Node": frozenset({"id", "score", "recordCount", "defaultChild"}),
     "ScoreDistribution": frozenset({"value", "recordCount", "confidence", "probability"}),
     "True": frozenset(),

@@ -186,10 +186,7 @@ class Inputs:
             void |= voided
         if self.texts:
             columns = [matrix]
-            by_slot = [
-                self._text_columns(slot, text, void)
-                for slot, text in enumerate(features.texts)
-            ]
+            by_slot = [self._text_columns(slot, text, void) for slot, text in enumerate(features.texts)]
             positions = [0] * len(self.texts)
             for indicator in self.indicators:
                 columns.append(by_slot[indicator.slot][positions[indicator.slot]][:, None])
@@ -366,8 +363,8 @@ def _interval(element: Element) -> tuple[float, float, bool, bool]:
     if closure not in ("openOpen", "openClosed", "closedOpen", "closedClosed"):
         raise NotFastError(f"an interval has closure={closure!r}")
     return (
-        number_of(element, "leftMargin") if "leftMargin" in element.keys() else -float("inf"),
-        number_of(element, "rightMargin") if "rightMargin" in element.keys() else float("inf"),
+        number_of(element, "leftMargin") if "leftMargin" in element.attrib else -float("inf"),
+        number_of(element, "rightMargin") if "rightMargin" in element.attrib else float("inf"),
         closure.startswith("closed"),
         closure.endswith("Closed"),
     )

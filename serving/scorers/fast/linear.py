@@ -23,13 +23,22 @@ _MOST_PLAIN_ROWS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`coefficient * product of column ** exponent`."""
+    """`coefficient * product of column ** exponent`.
+
+    Attributes:
+        coefficient: Finite.
+        factors: (column, exponent).
+        zero_wins: A factor of nought makes the product nought, whatever the others are: missing ones too.
+    """
 
     coefficient: float
     factors: tuple[tuple[int, float], ...]
+    zero_wins: bool = False
 
     def compute(self, matrix: Numbers) -> Numbers:
         """The term of each record: (n,)."""
+        if self.zero_wins:
+            return self._product(matrix) * self.coefficient
         if len(self.factors) == 1:
             column, exponent = self.factors[0]
             values = matrix[:, column]
@@ -39,6 +48,15 @@ class Term:
             values = matrix[:, column]
             total *= values if exponent == 1.0 else np.power(values, exponent)
         return total
+
+    def _product(self, matrix: Numbers) -> Numbers:
+        total, is_zero = np.ones(len(matrix)), np.zeros(len(matrix), np.bool_)
+        for column, exponent in self.factors:
+            values = matrix[:, column]
+            powers = values if exponent == 1.0 else np.power(values, exponent)
+            total *= powers
+            is_zero |= powers == 0.0
+        return np.where(is_zero, 0.0, total)
 
 
 class WeightedSum:
@@ -97,10 +115,10 @@ class Value:
     weighted: WeightedSum
     link: str
 
-    def compute(self, matrix: Numbers) -> Numbers:
-        """The value of each record: (n, 1)."""
+    def compute(self, matrix: Numbers) -> tuple[Numbers, None]:
+        """The value of each record: (n, 1). See `Core`."""
         sums = self.weighted.compute(matrix)
-        return inverse_link(self.link, sums)[:, None]
+        return inverse_link(self.link, sums)[:, None], None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +135,8 @@ class Shares:
     positions: tuple[int, ...]
     method: str
 
-    def compute(self, matrix: Numbers) -> Numbers:
-        """The probabilities of each record: (n, classes). NaN in a row where there are none."""
+    def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+        """The probabilities of each record: (n, classes), and which have a sum that is not a number. See `Core`."""
         sums = np.array([weighted.compute(matrix) for weighted in self.sums])
         is_null = np.isnan(sums).any(axis=0)
         if self.method == "softmax":
@@ -137,4 +155,4 @@ class Shares:
         shares[:, is_null] = math.nan
         ordered = np.empty((len(matrix), len(self.sums)))
         ordered[:, list(self.positions)] = shares.T
-        return ordered
+        return ordered, is_null

@@ -41,6 +41,10 @@ class Answer:
 class Evaluator(Protocol):
     """Scores a batch on the calling thread. Thread-safe; never keeps what it is given."""
 
+    @property
+    def inputs(self) -> Inputs:
+        """What it makes of a batch's columns."""
+
     def evaluate(self, features: Features) -> Answer:
         """Score all records. The same record gets the same answer in any batch."""
 
@@ -48,8 +52,11 @@ class Evaluator(Protocol):
 class Core(Protocol):
     """The arithmetic of a model."""
 
-    def compute(self, matrix: Numbers) -> Numbers:
-        """(n, columns) -> (n, classes) probabilities, or (n, 1) values; NaN for nothing."""
+    def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_] | None]:
+        """(n, columns) -> (n, classes) probabilities, or (n, 1) values, NaN for nothing; and which records have nothing.
+
+        The latter is `None` if the core cannot tell a record that has nothing from one whose arithmetic went out of range.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class ValueModel:
         """See `Evaluator.evaluate`."""
         prepared = self.inputs.prepare(features)
         with np.errstate(all="ignore"):
-            values = self.core.compute(prepared.matrix)[:, 0]
+            values = self.core.compute(prepared.matrix)[0][:, 0]
         null = np.isnan(values)
         if prepared.void is not None:
             null |= prepared.void
@@ -124,8 +131,8 @@ class ClassModel:
 
     Attributes:
         first_wins: Of classes of exactly the same probability the first is meant; otherwise the record is undecided.
-        nothing: The class of a record without probabilities: -1 for none, which makes it a failure; `None` for not known,
-            which makes it undecided.
+        nothing: The class of a record without probabilities, where the core cannot tell why it has none. `None` for not
+            known, which makes it undecided.
     """
 
     inputs: Inputs
@@ -138,21 +145,24 @@ class ClassModel:
         """See `Evaluator.evaluate`."""
         prepared = self.inputs.prepare(features)
         with np.errstate(all="ignore"):
-            shares = self.core.compute(prepared.matrix)
+            shares, nothing = self.core.compute(prepared.matrix)
         codes = shares.argmax(axis=1).astype(np.int64, copy=False)
         rows = np.arange(len(shares))
         best = shares[rows, codes]
         # A NaN makes the comparison false, so a row with one counts as none of them, not as one.
         near = (shares >= (best - CLOSE)[:, None]).sum(axis=1)
-        is_open = near != 1
-        null = np.zeros(len(shares), np.bool_)
+        is_open: NDArray[np.bool_] = near != 1
+        null: NDArray[np.bool_] = np.zeros(len(shares), np.bool_)
         if is_open.any():
             if self.first_wins:
                 is_open &= (shares >= best[:, None]).sum(axis=1) != near
                 is_open |= np.isnan(best)
-            is_nothing = np.isnan(shares).all(axis=1)
-            if self.nothing is not None:
-                null = is_nothing if self.nothing < 0 else null
+            if nothing is not None:
+                null = nothing
+                is_open &= ~nothing
+                codes = np.where(nothing, -1, codes)
+            elif self.nothing is not None:
+                is_nothing = np.isnan(shares).all(axis=1)
                 is_open &= ~is_nothing
                 codes = np.where(is_nothing, self.nothing, codes)
         if prepared.void is not None:
@@ -167,18 +177,14 @@ class ClassModel:
         return Answer(Predictions(columns, failures), np.flatnonzero(is_open) if is_open.any() else None)
 
 
-def _class_columns(
-    outputs: tuple[TensorSpec, ...], codes: NDArray[np.int64], shares: Numbers
-) -> dict[str, Column]:
+def _class_columns(outputs: tuple[TensorSpec, ...], codes: NDArray[np.int64], shares: Numbers) -> dict[str, Column]:
     columns: dict[str, Column] = {outputs[0].name: TextColumn(codes, outputs[0].categories)}
     if len(outputs) > 1:
         columns[outputs[1].name] = shares
     return columns
 
 
-def _failures(
-    inputs: Inputs, features: Features, prepared: Prepared, null: NDArray[np.bool_]
-) -> dict[int, str]:
+def _failures(inputs: Inputs, features: Features, prepared: Prepared, null: NDArray[np.bool_]) -> dict[int, str]:
     if not (prepared.unfit or null.any()):
         return {}
     failures = {row: why_no_result(inputs.schema, features, row) for row in np.flatnonzero(null).tolist()}

@@ -92,18 +92,19 @@ class Network:
     layers: tuple[Layer, ...]
     outputs: tuple[int, ...]
 
-    def compute(self, matrix: Numbers) -> Numbers:
-        """The outputs of each record: (n, outputs); NaN in all of them where an input is missing."""
+    def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+        """The outputs of each record: (n, outputs), and which records miss an input. See `Core`."""
         step = max(1, _MOST_PRODUCTS // max(layer.weights.size for layer in self.layers))
         if len(matrix) <= step:
             return self._compute(matrix)
-        return np.concatenate([self._compute(matrix[at : at + step]) for at in range(0, len(matrix), step)])
+        pieces = [self._compute(matrix[at : at + step]) for at in range(0, len(matrix), step)]
+        return np.concatenate([found for found, _ in pieces]), np.concatenate([null for _, null in pieces])
 
-    def _compute(self, matrix: Numbers) -> Numbers:
+    def _compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
         values = np.array([norm.compute(matrix) for norm in self.norms])
-        is_null = np.isnan(values).any(axis=0)
+        is_null: NDArray[np.bool_] = np.isnan(values).any(axis=0)
         for layer in self.layers:
             values = layer.compute(values)
         found = np.ascontiguousarray(values[list(self.outputs)].T)
         found[is_null] = np.nan
-        return found
+        return found, is_null

@@ -33,7 +33,8 @@ def why_no_result(schema: Schema, features: Features, row: int) -> str:
 def not_whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which values an integer field cannot hold. NaN is a missing value, not a broken one."""
     with np.errstate(invalid="ignore"):
-        return ~(np.isnan(values) | ((np.abs(values) < 2**53) & (values % 1 == 0)))
+        broken: NDArray[np.bool_] = ~(np.isnan(values) | ((np.abs(values) < 2**53) & (values % 1 == 0)))
+        return broken
 
 
 def why_unfit(name: str, value: float) -> str:

@@ -173,9 +173,9 @@ class TreeCompiler:
             return self._place_of(Leaf(label, (math.nan,) * self._width, name))
         if len(given) != self._width or len(given) != len(node.findall("ScoreDistribution")):
             raise NotFastError("a node lists some classes only, or one twice")
-        if all("probability" in element.keys() for element in given.values()):
+        if all("probability" in element.attrib for element in given.values()):
             shares = [number_of(given[index], "probability") for index in range(self._width)]
-        elif any("probability" in element.keys() for element in given.values()):
+        elif any("probability" in element.attrib for element in given.values()):
             raise NotFastError("a node gives probabilities of some classes only")
         else:
             counts = [number_of(given[index], "recordCount") for index in range(self._width)]
@@ -222,7 +222,14 @@ class TreeCompiler:
         raise NotFastError(f"a CompoundPredicate has booleanOperator={element.get('booleanOperator')!r}")
 
     def _all(
-        self, parts: list[Element], index: int, is_unknown: bool, end: Way, cut: Way, unknown: Way, known: Known,
+        self,
+        parts: list[Element],
+        index: int,
+        is_unknown: bool,
+        end: Way,
+        cut: Way,
+        unknown: Way,
+        known: Known,
         is_or: bool = False,
     ) -> int:
         """`and`: all true leads to `end`, one false to `cut`. `or` is the same with true and false exchanged."""
@@ -238,9 +245,7 @@ class TreeCompiler:
         true, false = (cut, on) if is_or else (on, cut)
         return self._predicate(parts[index], true, false, doubtful, known)
 
-    def _first_known(
-        self, parts: list[Element], index: int, true: Way, false: Way, unknown: Way, known: Known
-    ) -> int:
+    def _first_known(self, parts: list[Element], index: int, true: Way, false: Way, unknown: Way, known: Known) -> int:
         if index == len(parts):
             return unknown(known)
         return self._predicate(

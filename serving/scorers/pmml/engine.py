@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
+from typing import Final
+
+import structlog
 
 from serving.core.errors import DamagedModelError, ModelLimitError, ScoringError, SignatureError
 from serving.scorers.base import Artifact
+from serving.scorers.fast.admission import admit
+from serving.scorers.fast.grammar import NotFastError
+from serving.scorers.fast.scorer import FastScorer, Watch
 from serving.scorers.pmml.document import Document, parse
 from serving.scorers.pmml.normalise import normalise
 from serving.scorers.pmml.process import ChildOptions
@@ -14,21 +21,31 @@ from serving.scorers.pmml.signature import EngineField, Schema, plan_outputs, re
 from serving.scorers.pmml.supervisor import Supervisor
 from serving.scorers.pmml.verification import check_verification_rows, self_check
 
+log = structlog.get_logger(__name__)
+
 _NUMBERS = frozenset({"integer", "float", "double"})
+_ADMISSION_SECONDS: Final = 2.0
+# Of the time that is left for the load: a model that loads slowly must not be refused over a comparison.
+_ADMISSION_SHARE: Final = 0.25
 
 
 class PmmlEngine:
-    """See `Engine`. All scorers of one engine share one child, which is started with the first of them."""
+    """See `Engine`. All scorers of one engine share one child, which is started with the first of them.
 
-    def __init__(self, options: ChildOptions | None = None) -> None:
+    With `fast`, models that are plain arithmetic are computed in place, once they agree with the child (`scorers.fast`).
+    """
+
+    def __init__(self, options: ChildOptions | None = None, fast: bool = False) -> None:
         self._supervisor = Supervisor(options)
+        self._fast = fast
+        self._watch = Watch()
 
     @property
     def supervisor(self) -> Supervisor:
         """What keeps the child alive; for diagnosis."""
         return self._supervisor
 
-    def load(self, artifact: Artifact) -> PmmlScorer:
+    def load(self, artifact: Artifact) -> PmmlScorer | FastScorer:
         """See `Engine.load`."""
         deadline = monotonic() + artifact.limits.load_seconds
         if artifact.directory is not None:
@@ -51,14 +68,26 @@ class PmmlEngine:
                 check_verification_rows(scorer.try_out, document, schema)
             except ScoringError as error:
                 raise SignatureError(f"self-check: {error}") from error
-            _left(deadline, artifact.limits.load_seconds)
+            left = _left(deadline, artifact.limits.load_seconds)
+            return self._quickened(scorer, document, left * _ADMISSION_SHARE) if self._fast else scorer
         except BaseException:
             self._supervisor.unload(number)
             raise
-        return scorer
+
+    def _quickened(self, scorer: PmmlScorer, document: Document, seconds: float) -> PmmlScorer | FastScorer:
+        """The scorer with a flat model in front of it; the scorer alone, which says why, if the model is not for that."""
+        try:
+            evaluator = admit(
+                document, scorer.schema, scorer.signature, scorer.try_out, min(seconds, _ADMISSION_SECONDS)
+            )
+        except NotFastError as error:
+            log.info("model.not_fast", model=document.model.get("modelName"), reason=str(error))
+            return replace(scorer, _engine=f"{scorer.engine}; not computed in place: {error}")
+        return FastScorer(scorer, evaluator, self._watch, scorer.try_out)
 
     def close(self) -> None:
         """See `Engine.close`."""
+        self._watch.close()
         self._supervisor.close()
 
 
