@@ -129,19 +129,16 @@ def _decision(
         exact=entry.is_exact,
         actor=entry.actor,
         change_reason=entry.reason,
-        approved_by=_approved_by(catalogue, target, entry.offset),
+        approved_by=_approved_by(catalogue, target, entry),
         rollout=str(entry.rollout) if entry.rollout is not None else None,
         plan_digest=plan.digest,
         rules=[RuleShape(when=rule.when, arm=rule.arm) for rule in plan.rules],
     )
 
 
-def _approved_by(catalogue: Catalogue, target: Target | None, at_offset: int) -> list[str]:
+def _approved_by(catalogue: Catalogue, target: Target | None, entry: RouteEntry) -> list[str]:
     version = catalogue.version(target) if target is not None else None
-    if version is None:
-        return []
-    approvals = catalogue.notes_of(version).approvals.values()
-    return sorted(each.actor for each in approvals if each.is_approved and each.offset < at_offset)
+    return list(entry.approved.get(version.control_offset, ())) if version is not None else []
 
 
 def _place(where: str, record: Read | None) -> bytes | None:

@@ -10,7 +10,7 @@ from model_store.core.errors import CommandRefusedError
 from model_store.core.fold_routes import aborted, with_rollout
 from model_store.core.fold_versions import check_active, check_policy, find_version
 from model_store.core.plans import WHOLE
-from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered
+from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered, step_plan
 from model_store.core.state import Catalogue, LogEntry
 
 MAX_STEPS = 50
@@ -32,8 +32,9 @@ def start_rollout(catalogue: Catalogue, entry: LogEntry, command: Command, body:
     _check_steps(body)
     version = find_version(catalogue, body.candidate.model, body.candidate.version)
     check_active(catalogue, version)
-    if any(step.weight for step in body.steps):
-        check_policy(catalogue, version)
+    for step in body.steps:
+        if step.weight:
+            check_policy(catalogue, version, step_plan(route.plan, body.candidate, step.weight).digest)
     served = {(target.model, target.version) for target in route.plan.serving_targets()}
     if (version.model, version.version) in served:
         raise CommandRefusedError("conflict", f"{body.candidate} serves route {body.key!r} already")

@@ -228,15 +228,30 @@ def _check_plan(catalogue: Catalogue, route: Route | None, plan: Plan, body: Cha
     is_way_back = body.rollout is not None and body.step == BACK
     for target in plan.targets():
         check_active(catalogue, find_version(catalogue, target.model, target.version))
+    digest = replace(plan, salt=_salt_of(plan, body.key, route)).digest
     for target in plan.serving_targets():
         if (target.model, target.version) not in serves_now and not is_way_back:
-            check_policy(catalogue, find_version(catalogue, target.model, target.version))
+            check_policy(catalogue, find_version(catalogue, target.model, target.version), digest)
 
 
 def _salted(plan: Plan, key: str, route: Route | None) -> Plan:
     before = route.plan if route is not None else None
-    salt = plan.salt or (before.salt if before is not None else key)
-    return replace(plan, salt=salt).laid_out(before)
+    return replace(plan, salt=_salt_of(plan, key, route)).laid_out(before)
+
+
+def _salt_of(plan: Plan, key: str, route: Route | None) -> str:
+    return plan.salt or (route.plan.salt if route is not None and route.plan is not None else key)
+
+
+def _approved(catalogue: Catalogue, plan: Plan) -> Map[int, tuple[str, ...]]:
+    """Version, by its control offset -> who approves it now, for this plan or as such; without those that nobody does."""
+    found: dict[int, tuple[str, ...]] = {}
+    for target in plan.targets():
+        version = catalogue.version(target)
+        if version is not None:
+            words = catalogue.notes_of(version).words_on(plan.digest)
+            found[version.control_offset] = tuple(word.actor for word in words if word.is_approved)
+    return Map({offset: names for offset, names in found.items() if names})
 
 
 def _open(catalogue: Catalogue, change_id: int) -> Change:
@@ -274,6 +289,7 @@ def _committed(catalogue: Catalogue, entry: LogEntry, change: Change) -> Catalog
         entry.offset, change.id, entry.timestamp_ms, change.plan, change.is_exact,
         Map({lane: promised.cut for lane, promised in change.promises.items()}),
         change.actor, change.reason, change.rollout,
+        _approved(catalogue, change.plan) if change.plan is not None else Map(),
     )  # fmt: skip
     route = catalogue.routes.get(change.key) or Route(change.key)
     primary = catalogue.version(change.plan.primary.target) if change.plan is not None else None

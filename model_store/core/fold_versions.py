@@ -165,22 +165,28 @@ def check_active(catalogue: Catalogue, version: ModelVersion) -> None:
         raise CommandRefusedError("conflict", f"{version.model} v{version.version} is {notes.stage.value}{why}")
 
 
-def check_policy(catalogue: Catalogue, version: ModelVersion) -> None:
+def check_policy(catalogue: Catalogue, version: ModelVersion, plan_digest: str = "") -> None:
     """Pass a version that has what its model's policy asks for.
+
+    Args:
+        plan_digest: Of the plan that it is to serve in: approvals given to another one do not count. Empty: not known.
 
     Raises:
         CommandRefusedError: Something is missing; the message says what.
     """
     policy, notes = catalogue.models[version.model].policy, catalogue.notes_of(version)
     name = f"{version.model} v{version.version}"
-    refusals = [approval for approval in notes.approvals.values() if not approval.is_approved]
+    words = notes.words_on(plan_digest)
+    refusals = [word for word in words if not word.is_approved]
     if policy.approvals and refusals:
         raise CommandRefusedError("policy", f"{name} was refused by {refusals[0].actor}: {refusals[0].reason}")
-    if len(notes.approved_by) < policy.approvals:
-        by = f" (by {', '.join(notes.approved_by)})" if notes.approved_by else ""
+    if len(words) < policy.approvals:
+        by = f" (by {', '.join(word.actor for word in words)})" if words else ""
+        if others := len(notes.approvals) - len(words):
+            by += f"; {others} more {'is' if others == 1 else 'are'} on another plan"
         raise CommandRefusedError(
             "policy",
-            f"{name} needs {policy.approvals} approvals before it may serve, it has {len(notes.approved_by)}{by}",
+            f"{name} needs {policy.approvals} approvals before it may serve, it has {len(words)}{by}",
         )
     if policy.needs_backtest and notes.backtest < 0:
         raise CommandRefusedError("policy", f"{name} needs a back-test that it passed before it may serve")

@@ -190,6 +190,8 @@ def check_plan(plan: Plan) -> None:
         raise InvalidPlanError(f"the weights of all arms together are {WHOLE} basis points, these are {total}")
     if len(plan.pins) > MAX_PINS:
         raise InvalidPlanError(f"at most {MAX_PINS} entities can be pinned, these are {len(plan.pins)}")
+    if "" in plan.pins:
+        raise InvalidPlanError("a pin names an entity, not nothing: a record without one is the primary's")
     for entity, arm in plan.pins.items():
         if arm not in names:
             raise InvalidPlanError(f"entity {entity!r} is pinned to {arm!r}; the arms are {', '.join(names)}")

@@ -40,6 +40,7 @@ class RouteEntry:
         actor: Who asked for it.
         reason: Why.
         rollout: The rollout that it is a step of, if any.
+        approved: Version, by its control offset -> who had approved it when the plan took force; nobody: not in it.
     """
 
     offset: int
@@ -51,6 +52,7 @@ class RouteEntry:
     actor: str = ""
     reason: str = ""
     rollout: int | None = None
+    approved: Map[int, tuple[str, ...]] = field(default_factory=Map)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,10 @@ class VersionNotes:
             return ()
         return tuple(sorted(self.approvals))
 
+    def words_on(self, plan_digest: str) -> tuple[Approval, ...]:
+        """What counts for a plan: each person's word, if it is on the version as such or on that very plan."""
+        return tuple(word for _, word in sorted(self.approvals.items()) if word.plan_digest in ("", plan_digest))
+
 
 NO_NOTES = VersionNotes()
 

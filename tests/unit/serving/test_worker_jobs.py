@@ -54,6 +54,7 @@ class Place:
     def state(self) -> JobState:
         job = self.story.catalogue.jobs.get(self.job)
         assert job is not None
+        assert isinstance(job.state, JobState)
         return job.state
 
     async def until_idle(self) -> None:
