@@ -32,7 +32,7 @@ def backtest(catalogue: Catalogue, given: shapes.BacktestGiven, job_id: str) -> 
     """The command of a request.
 
     Raises:
-        JobRefusedError: A stream or a time makes no sense.
+        JobRefusedError: A stream or a time makes no sense, or a version is to be judged by itself.
         UnknownTargetError: It names a version that is not there.
         InvalidJobError: Its ranges make no sense.
     """
@@ -54,6 +54,8 @@ def backtest(catalogue: Catalogue, given: shapes.BacktestGiven, job_id: str) -> 
         records_per_second=given.records_per_second,
     )
     pass_if = PassIf(**given.pass_if.model_dump()) if given.pass_if is not None else None
+    if pass_if is not None and baseline == candidate:
+        raise JobRefusedError(f"{candidate} compared with itself would pass whatever it is: name another baseline")
     return _request(BACKTEST, job, pass_if, candidate)
 
 
