@@ -145,7 +145,7 @@ def shares(
         arms = plan.table[slots_of(plan.salt, entities)].astype(np.int64)
         reasons[arms != 0] = _ARM
     if plan.pins:
-        pinned = np.fromiter((-1 if e is None else plan.pins.get(e, -1) for e in entities), np.int64, rows)
+        pinned = np.fromiter((plan.pins.get(e, -1) if e else -1 for e in entities), np.int64, rows)
         has_pin = pinned >= 0
         arms[has_pin], reasons[has_pin] = pinned[has_pin], _PIN
     failures = _apply_rules(plan, numbers, texts, arms, reasons)

@@ -241,6 +241,12 @@ def test_a_lane_that_was_claimed_before_and_is_not_named_need_not_promise() -> N
     assert found.state is ChangeState.COMMITTED
 
 
+def test_a_pin_for_no_entity_is_refused() -> None:
+    pinned = replace(plain_plan("tree", 1), pins=Map({"": "primary"}))
+
+    assert outcome(folded(announced(), asked(ChangeRoute("wine", pinned)))).problem == "invalid"
+
+
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
 def test_a_step_that_never_ends_baking_is_refused(seconds: float) -> None:
     start = StartRollout("wine", Target("forest", 1), (Step(WHOLE, seconds),))

@@ -397,7 +397,7 @@ def plans(draw):
     return plan(
         *arms,
         weights=weights,
-        pins=draw(st.dictionaries(st.sampled_from(("", "a", "b")), st.sampled_from(names), max_size=2)),
+        pins=draw(st.dictionaries(st.sampled_from(("a", "b", "c")), st.sampled_from(names), max_size=2)),
         rules=draw(st.dictionaries(st.sampled_from(sorted(RULES)), st.sampled_from(names), max_size=2)),
         dark=tuple(target(v) for v in draw(st.lists(st.sampled_from(VERSIONS), max_size=2, unique=True))),
         fallback=draw(st.one_of(st.none(), st.sampled_from(VERSIONS).map(target))),
