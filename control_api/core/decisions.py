@@ -108,6 +108,7 @@ def _decision(
 ) -> Decision:
     arm, reason = choose(plan, entity)
     is_known = plan.speculation is None and (entity is not None or not (plan.slots or plan.pins))
+    is_known = is_known and all(rule.arm == arm.name for rule in plan.rules)
     target = arm.target if is_known else None
     if plan.speculation is not None:
         reason = "decided"

@@ -24,7 +24,7 @@ class Decision(Shape):
     )
     arm: str | None
     reason: Literal["primary", "arm", "pin", "rule", "decided"] = Field(
-        description="As in results. `rule`: the plan has rules, which go before the arm that is said here."
+        description="As in results. `rule`: the plan has rules, and the first that the record meets decides."
     )
     since_offset: int = Field(description="First offset of the partition that this plan scores.")
     control_offset: ControlOffset = Field(description="Of what asked for the plan; the result carries it.")

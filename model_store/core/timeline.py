@@ -43,7 +43,7 @@ class Choice:
         key: Of the route.
         entry: Of the route.
         start: First offset of the entry in this lane.
-        arm: `None` where only the record's fields can say (a rule), or where its entity is not known.
+        arm: That of the entity, or the primary where it has none; a rule goes before it. `None` where a decider picks.
         target: The version of that arm.
         reason: `primary`, `arm`, `pin`, or `rule` where the plan has rules, which go before what is said here.
     """
