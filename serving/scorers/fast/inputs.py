@@ -40,7 +40,7 @@ class NumberRule:
         invalid: `returnInvalid`, `asIs`, `asMissing`, `asValue`.
         invalid_value: What replaces an invalid number under `asValue`.
         outliers: `asIs`, `asMissingValues`, `asExtremeValues`, beyond `low` and `high`.
-        missing_value: What replaces a missing number; NaN for nothing.
+        missing_value: What replaces a missing number; `None` for nothing.
         missing_voids: A missing number leaves the record without a result.
     """
 
@@ -50,7 +50,7 @@ class NumberRule:
     outliers: str = "asIs"
     low: float = 0.0
     high: float = 0.0
-    missing_value: float = float("nan")
+    missing_value: float | None = None
     missing_voids: bool = False
 
     def apply(self, values: Numbers) -> tuple[Numbers, Mask]:
@@ -74,7 +74,7 @@ class NumberRule:
             treated = np.where(invalid | missing, values, np.clip(values, self.low, self.high))
         if self.invalid == "asValue":
             treated = np.where(invalid, self.invalid_value, treated)
-        treated = np.where(missing, self.missing_value, treated)
+        treated = np.where(missing, np.nan if self.missing_value is None else self.missing_value, treated)
         void = invalid if self.invalid == "returnInvalid" else np.zeros(len(values), np.bool_)
         return treated, void | missing if self.missing_voids else void
 
@@ -328,7 +328,7 @@ def _number_rule(declared: Element, mining: Element) -> NumberRule:
         outliers,
         number_of(mining, "lowValue") if has_limits else 0.0,
         number_of(mining, "highValue") if has_limits else 0.0,
-        float("nan") if replacement is None else number_of(mining, "missingValueReplacement"),
+        None if replacement is None else number_of(mining, "missingValueReplacement"),
         mining.get("missingValueTreatment") == "returnInvalid",
     )
 
