@@ -27,10 +27,16 @@ from model_store.core.changes import Change, ChangeState
 from model_store.core.commands import Command, CommandBody, ProposeChange
 from model_store.core.control_records import ChangeReady, ControlRecord, CutsPromised
 from model_store.core.lanes import Lane
+from model_store.core.plans import PRIMARY, Arm
+from model_store.core.routes import RouteEntry
 from model_store.core.timeline import Segment, choose, cut_of, decision, segments
 from model_store.core.wire import decode_record, encode_command
 
-REASONS = dict(enumerate(("", "primary", "arm", "pin", "rule", "fallback", "dark", "decided")))
+REASONS = ("", "primary", "arm", "pin", "rule", "fallback", "dark", "decided", "corrected")
+"""Of results, by number."""
+
+Told = tuple[int, int, str, str]
+"""Version, control offset of the change, arm and reason of a result."""
 
 
 class Replica:
@@ -40,7 +46,8 @@ class Replica:
         self.log = deployment.folder / f"api-{number}.log"
         config = deployment.folder / f"api-{number}.yaml"
         settings = {"kafka": {"bootstrap": deployment.bootstrap}, "control_topic": {"name": deployment.control}}
-        config.write_text(json.dumps({**settings, "port": 0}))
+        redis = deployment.settings.get("redis_url")
+        config.write_text(json.dumps({**settings, "port": 0, "redis_url": redis}))
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "control_api", "--config", str(config)],
@@ -218,10 +225,9 @@ class ControlPlane:
         found, catalogue, group = [], self.log.catalogue, self.deployment.group
         for key, row in rows:
             choice = decision(catalogue, Lane(group, row.topic, row.partition), row.offset, row.data_type, key)
-            told = (row.model_version, row.control_offset, row.arm or "primary")
-            expected = choice and (choice.target.version, choice.entry.change, choice.arm.name)
-            if told != expected:
-                found.append(f"{row.partition}/{row.offset} by {row.worker}: {told}, the timeline says {expected}")
+            expected = choice and expected_of(choice.entry, choice.arm, choice.reason)
+            if told(row) != expected:
+                found.append(f"{row.partition}/{row.offset} by {row.worker}: {told(row)}, the timeline says {expected}")
         return found
 
     def unlike_the_intervals(self, rows: Iterable[tuple[bytes, ScoreResult]]) -> list[str]:
@@ -236,11 +242,10 @@ class ControlPlane:
                 known[where] = segments(routes, lambda entry, lane=lane: cut_of(catalogue, entry, lane), 0)
             at = bisect_right(known[where], row.offset, key=lambda segment: segment.start) - 1
             entry = known[where][at].entry
-            arm = choose(entry.plan, key)[0] if entry is not None and entry.plan is not None else None
-            expected = arm and (arm.target.version, entry.change, arm.name)
-            told = (row.model_version, row.control_offset, row.arm or "primary")
-            if told != expected:
-                found.append(f"{row.partition}/{row.offset} by {row.worker}: {told}, the timeline says {expected}")
+            is_served = entry is not None and entry.plan is not None
+            expected = expected_of(entry, *choose(entry.plan, key)) if is_served else None
+            if told(row) != expected:
+                found.append(f"{row.partition}/{row.offset} by {row.worker}: {told(row)}, the timeline says {expected}")
         return found
 
     def phases_ms(self, change: Change) -> tuple[int, int, int]:
@@ -303,6 +308,19 @@ class ControlPlane:
 
         until(lambda: written() >= records and distinct() >= records, seconds, f"{records} records have results")
         return self.read_results(written())
+
+
+def told(row: ScoreResult) -> Told:
+    """What a result says of itself; its arm is named where it is the primary's."""
+    return row.model_version, row.control_offset, row.arm or PRIMARY, REASONS[row.reason]
+
+
+def expected_of(entry: RouteEntry, arm: Arm, reason: str) -> Told:
+    """What a result by an arm says; no reason where its plan leaves nothing to choose."""
+    plan = entry.plan
+    assert plan is not None
+    chooses = len(plan.arms) > 1 or plan.pins or plan.rules
+    return arm.target.version, entry.change, arm.name, reason if chooses else ""
 
 
 def one(version: int, **members: Any) -> dict[str, Any]:
