@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 REPORT_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 1.0
+_REPORT_BYTES: Final = 8 << 20
 _LINE_BYTES: Final = 16 << 20
 """A back-test's report by segment is one line."""
 
@@ -44,14 +46,14 @@ class Jobs:
     """See the module.
 
     Attributes:
-        send: Puts a command on the control log; returns at once.
+        send: Puts a command on the control log; returns at once, with whether it was taken.
         worker: Worker id.
         epoch: Unique for this process.
         streams: Names of the streams that this worker serves.
         settings: The worker's settings as JSON, for the other process.
     """
 
-    send: Callable[[Command], None]
+    send: Callable[[Command], bool]
     worker: str
     epoch: str
     streams: frozenset[str]
@@ -142,14 +144,14 @@ class Jobs:
             self._end_process()
             if self._is_open(job.id):
                 reason = f"worker {self.worker} could not run it: {type(error).__name__}: {error}"
-                self._report(job.id, JobState.FAILED, json.dumps({"reason": reason}))
+                await self._end(job.id, JobState.FAILED, {"reason": reason})
 
     async def _run(self, job: Job) -> None:
         log.info("job.started", job=job.id, kind=job.kind)
         try:
             spec, pass_if = read_job_spec(job.spec)
         except InvalidJobError as error:
-            self._report(job.id, JobState.FAILED, json.dumps({"reason": str(error)}))
+            await self._end(job.id, JobState.FAILED, {"reason": str(error)})
             return
         with tempfile.TemporaryDirectory(prefix="sluice-job-") as folder:
             settings, job_file = _written(Path(folder), self.settings(), job_to_json(spec))
@@ -168,10 +170,10 @@ class Jobs:
             found = verdict(pass_if, last) if pass_if is not None else None
             if found is not None:
                 last["verdict_why"] = list(found.why)
-            self._report(job.id, JobState.SUCCEEDED, json.dumps(last), found.word if found is not None else "")
+            await self._end(job.id, JobState.SUCCEEDED, last, found.word if found is not None else "")
         elif last.get("event") != "stopped" and not self._is_stopping:
             last.setdefault("reason", f"the process ended with status {status}; the worker's log has its last words")
-            self._report(job.id, JobState.FAILED, json.dumps(last))
+            await self._end(job.id, JobState.FAILED, last)
         log.info("job.ended", job=job.id, status=status)
 
     async def _follow_output(self, job: Job) -> dict[str, Any]:
@@ -190,9 +192,17 @@ class Jobs:
                 self._report(job.id, JobState.RUNNING, line.decode())
         return last
 
-    def _report(self, job_id: int, state: JobState, report: str = "", verdict: str = "") -> None:
+    async def _end(self, job_id: int, state: JobState, said: dict[str, Any], verdict: str = "") -> None:
+        """Report an end until the log takes it: nobody else ends a job whose worker lives."""
+        report = json.dumps(said)
+        if len(report) > _REPORT_BYTES:
+            report = json.dumps({"reason": f"the report has {len(report):,} bytes, {_REPORT_BYTES:,} are allowed"})
+        while self._is_open(job_id) and not self._report(job_id, state, report, verdict):
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _report(self, job_id: int, state: JobState, report: str = "", verdict: str = "") -> bool:
         body = ReportJob(job_id, state.value, self.worker, self.epoch, verdict, report)
-        self.send(Command(secrets.token_hex(16), self.worker, "", body))
+        return self.send(Command(secrets.token_hex(16), self.worker, "", body))
 
 
 def _written(folder: Path, settings: str, job: str) -> tuple[Path, Path]:

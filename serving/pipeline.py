@@ -131,7 +131,12 @@ class Pipeline:
                 if second is not None:
                     more.append(second)
         for ballot in opened.ballots:
-            lost = _undecided(ballot)
+            _, decided, _ = self._decision(ballot)
+            lost = (
+                np.arange(ballot.count)
+                if isinstance(decided, Undecidable)
+                else np.flatnonzero(decided.chosen == NOBODY)
+            )
             if len(lost) and ballot.plan.fallback is not None:
                 taken = lost if ballot.taken is None else ballot.taken[lost]
                 second = self.dispatch.try_fallback(opened, ballot.plan, ballot.data_type, taken)
@@ -186,9 +191,7 @@ class Pipeline:
             if work is not None and not work.is_late:
                 self._observe(opened.batch, work, NO_PAIRS)
         positions, tried = _positions(opened.batch, ballot.rows), _tried(second_tries)
-        answers = _answers(ballot)
-        decided = self._decided(ballot, answers)
-        seconds = time.perf_counter() - ballot.asked_at
+        answers, decided, seconds = self._decision(ballot)
         self.observe_decider(
             DeciderKey(ballot.plan.key, ballot.plan.decider), _decider_counts(ballot, answers, decided, seconds)
         )
@@ -201,6 +204,14 @@ class Pipeline:
             work = ballot.works[index]
             assert work is not None
             closing.results.append(self._encoded(opened.batch, work, positions[chosen], values, "decided"))
+
+    def _decision(self, ballot: Ballot) -> tuple[Answers, Decided | Undecidable, float]:
+        """What was decided, once for each ballot."""
+        if ballot.decision is None:
+            answers = _answers(ballot)
+            decided = self._decided(ballot, answers)
+            ballot.decision = answers, decided, time.perf_counter() - ballot.asked_at
+        return ballot.decision
 
     def _decided(self, ballot: Ballot, answers: Answers) -> Decided | Undecidable:
         decider = self.decider_of(ballot.plan.decider)
@@ -361,11 +372,6 @@ def _decider_counts(ballot: Ballot, answers: Answers, decided: Decided | Undecid
         )
     waiting = Histogram({bucket_of(seconds * 1e9): ballot.count})
     return DeciderCounts(has_decision, unanswered, ballot.count - has_decision - unanswered, arms, waiting)
-
-
-def _undecided(ballot: Ballot) -> NDArray[np.intp]:
-    """Records for which no arm has a value."""
-    return np.flatnonzero(_answers(ballot).counts() == 0)
 
 
 def _nobody(ballot: Ballot) -> str:

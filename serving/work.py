@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.core.active_plan import ActiveArm, ActivePlan
 from serving.core.columns import Features, Predictions
+from serving.core.deciders import Answers, Decided, Undecidable
 from serving.core.grouping import Rows
 from serving.core.isolation import score_isolated
 from serving.core.outcomes import Unscored
@@ -98,6 +99,7 @@ class Ballot:
         works: By arm of the plan; `None` where the arm cannot take part.
         arrived: Indexes of the arms that answered, in the order in which they did.
         asked_at: When the arms were asked, seconds of `time.perf_counter`.
+        decision: Set when it was decided, with the answers that it was decided on and the seconds that it took.
     """
 
     plan: ActivePlan
@@ -108,6 +110,7 @@ class Ballot:
     works: list[Work | None]
     arrived: list[int] = field(default_factory=list)
     asked_at: float = field(default_factory=time.perf_counter)
+    decision: tuple[Answers, Decided | Undecidable, float] | None = None
 
 
 @dataclass(slots=True)

@@ -267,10 +267,10 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         worker = self.parts.identity.worker
         self.command(Command(f"give-up-{change.id}-{secrets.token_hex(4)}", worker, reason, AbortChange(change.id)))
 
-    def command(self, command: Command) -> None:
-        """Put a command on the control log; returns at once."""
+    def command(self, command: Command) -> bool:
+        """Put a command on the control log; returns at once, with whether it was taken."""
         encoded = encode_command(command)
-        self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
+        return self.parts.control_writer.send(encoded.key, encoded.value, encoded.headers)
 
     def placed_here(self, keys: Iterable[str]) -> set[str]:
         """Which routes belong on this worker now; one for several data types belongs on every worker."""

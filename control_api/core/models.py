@@ -47,6 +47,9 @@ def registered_model(snapshot: Snapshot, model: versions.RegisteredModel, plans:
             approvals=model.policy.approvals,
             needs_backtest=model.policy.needs_backtest,
             retire_after_seconds=model.policy.retire_after_s,
+            backtest_records=model.policy.backtest_records,
+            backtest_disagreement=model.policy.backtest_disagreement,
+            backtest_errors=model.policy.backtest_errors,
         ),
         revision=model.revision,
     )

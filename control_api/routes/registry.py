@@ -60,7 +60,10 @@ async def register_model(snapshot: SnapshotNow, asked: AskedHere, body: NewModel
 @router.put("/{name:path}/policy", response_model=RegisteredModel, dependencies=_MAY_WRITE, responses=_OF_MODEL)
 async def set_policy(snapshot: SnapshotNow, asked: AskedHere, name: ModelName, body: PolicyGiven) -> Response:
     """Say what versions of a model need before they may serve. What serves already goes on."""
-    command = SetPolicy(name, body.approvals, body.needs_backtest, body.retire_after_seconds)
+    command = SetPolicy(
+        name, body.approvals, body.needs_backtest, body.retire_after_seconds, body.backtest_records,
+        body.backtest_disagreement, body.backtest_errors,
+    )  # fmt: skip
     return await _model_changed(asked, snapshot, name, command, body.reason, asked.expected(snapshot, command))
 
 

@@ -106,6 +106,15 @@ class Policy(Shape):
     retire_after_seconds: int = Field(
         description="A version that nothing has routed to for so long is retired by itself; 0: never."
     )
+    backtest_records: int | None = Field(
+        default=None, description="So many records at least must both sides have scored in it; null: 1."
+    )
+    backtest_disagreement: float | None = Field(
+        default=None, description="Share of them on which they may differ at most; null: any."
+    )
+    backtest_errors: float | None = Field(
+        default=None, description="Share of the records that the version may have failed on; null: any."
+    )
 
 
 class Alias(Shape):

@@ -50,6 +50,15 @@ class PolicyGiven(Sent):
     retire_after_seconds: int = Field(
         default=0, ge=0, le=10**9, description="Retire versions that nothing has routed to for so long; 0: never."
     )
+    backtest_records: int | None = Field(
+        default=None, ge=1, le=2**53, description="So many records at least must both sides have scored in it; null: 1."
+    )
+    backtest_disagreement: float | None = Field(
+        default=None, ge=0, le=1, description="Share of them on which they may differ at most; null: any."
+    )
+    backtest_errors: float | None = Field(
+        default=None, ge=0, le=1, description="Share of the records that the version may have failed on; null: any."
+    )
 
 
 class VersionChanges(Sent):

@@ -161,6 +161,10 @@ def _folded(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
 
 
 def _announced(catalogue: Catalogue, entry: LogEntry, descriptor: Descriptor) -> Catalogue:
+    model = catalogue.models.get(descriptor.name)
+    if model is not None and model.is_deleted:
+        reason = f"model {descriptor.name} was deleted; take another name"
+        return _noted(catalogue, entry, Invalid(reason, descriptor.name, descriptor.data_type, descriptor.request_id))
     requests = catalogue.requests
     if descriptor.request_id:
         request = (descriptor.data_type, descriptor.name, descriptor.request_id)

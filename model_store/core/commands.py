@@ -49,12 +49,15 @@ class RegisterModel:
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy:
-    """What versions of a model need before they may serve."""
+    """What versions of a model need before they may serve. See `versions.Policy`."""
 
     model: str
     approvals: int = 0
     needs_backtest: bool = False
     retire_after_s: int = 0
+    backtest_records: int | None = None
+    backtest_disagreement: float | None = None
+    backtest_errors: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

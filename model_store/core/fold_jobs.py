@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from model_store.core.commands import ClaimJob, Command, ReportJob, RequestJob
 from model_store.core.errors import CommandRefusedError
 from model_store.core.fold_versions import passed_backtest
 from model_store.core.jobs_state import Job, JobState
+from model_store.core.jobs_verdict import FAILED, PASSED, PassIf, verdict
 from model_store.core.state import Catalogue, LogEntry
 
 KINDS = ("backtest", "correction")
@@ -55,9 +57,23 @@ def report_job(catalogue: Catalogue, entry: LogEntry, body: ReportJob) -> Catalo
         epoch="" if state is JobState.QUEUED else job.epoch,
     )
     catalogue = _with(catalogue, job)
-    if state is JobState.SUCCEEDED and job.kind == "backtest" and job.verdict == "passed":
+    if state is JobState.SUCCEEDED and job.kind == "backtest" and _has_passed(catalogue, job):
         return passed_backtest(catalogue, entry, job.model, job.version, job.id)
     return catalogue
+
+
+def _has_passed(catalogue: Catalogue, job: Job) -> bool:
+    """By the limits of the model's policy, where it asks for a back-test, and by those of whoever asked for this one."""
+    model = catalogue.models.get(job.model)
+    if model is None or not model.policy.needs_backtest:
+        return job.verdict == PASSED
+    policy = model.policy
+    limits = PassIf(policy.backtest_disagreement, policy.backtest_errors, policy.backtest_records or 1)
+    try:
+        is_within = verdict(limits, json.loads(job.report)).word == PASSED
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False  # not a report of a back-test
+    return is_within and job.verdict != FAILED
 
 
 def _open(catalogue: Catalogue, job_id: int) -> Job:

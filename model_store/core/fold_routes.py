@@ -13,6 +13,7 @@ change is committed, that an abort comes too late. Rules that must all hold:
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from immutables import Map
 
@@ -31,7 +32,7 @@ from model_store.core.fold_versions import check_active, check_policy, find_vers
 from model_store.core.lanes import Lane, claimed
 from model_store.core.plans import PRIMARY, WHOLE, Arm, Plan, Target, check_plan
 from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered
-from model_store.core.routes import Route, RouteEntry, is_pattern
+from model_store.core.routes import ROUTE_HISTORY, Route, RouteEntry, is_pattern
 from model_store.core.state import Catalogue, LogEntry
 from model_store.core.versions import ModelVersion
 
@@ -224,14 +225,22 @@ def _check_plan(catalogue: Catalogue, route: Route | None, plan: Plan, body: Cha
         check_plan(plan)
     except InvalidPlanError as error:
         raise CommandRefusedError("invalid", str(error)) from error
-    serves_now = {(t.model, t.version) for t in route.plan.serving_targets()} if route and route.plan else set()
+    served = _served(route)
     is_way_back = body.rollout is not None and body.step == BACK
     for target in plan.targets():
         check_active(catalogue, find_version(catalogue, target.model, target.version))
     digest = replace(plan, salt=_salt_of(plan, body.key, route)).digest
     for target in plan.serving_targets():
-        if (target.model, target.version) not in serves_now and not is_way_back:
+        if (target.model, target.version) not in served and not is_way_back:
             check_policy(catalogue, find_version(catalogue, target.model, target.version), digest)
+
+
+def _served(route: Route | None) -> set[tuple[str, int]]:
+    """Versions that the route serves or has served lately: a policy holds back what is new, never the way back."""
+    if route is None:
+        return set()
+    plans = (entry.plan for entry in islice(route.newest_first(), ROUTE_HISTORY))
+    return {(target.model, target.version) for plan in plans if plan is not None for target in plan.serving_targets()}
 
 
 def _salted(plan: Plan, key: str, route: Route | None) -> Plan:

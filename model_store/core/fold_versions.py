@@ -52,28 +52,43 @@ def register_version(catalogue: Catalogue, entry: LogEntry, body: RegisterVersio
         CommandRefusedError: Its model was deleted.
     """
     model = catalogue.models.get(body.descriptor.name)
-    if model is not None and model.is_deleted:
-        raise CommandRefusedError("conflict", f"model {model.name} was deleted; take another name")
+    if model is not None:
+        check_not_deleted(model)
     return add_version(catalogue, entry, body.descriptor, body.references)
 
 
 def register_model(catalogue: Catalogue, entry: LogEntry, body: RegisterModel) -> Catalogue:
-    """Make a model, or say something else about one."""
+    """Make a model, or say something else about one.
+
+    Raises:
+        CommandRefusedError: It was deleted.
+    """
     model = catalogue.models.get(body.model) or RegisteredModel(body.model, entry.timestamp_ms)
+    check_not_deleted(model)
     model = replace(
         model,
         description=model.description if body.description is None else body.description,
         owner=model.owner if body.owner is None else body.owner,
         use_case=model.use_case if body.use_case is None else body.use_case,
         tags=_tagged(model.tags, body.tags),
-        is_deleted=False,
     )
     return _with_model(catalogue, entry, model)
 
 
 def set_policy(catalogue: Catalogue, entry: LogEntry, body: SetPolicy) -> Catalogue:
     """What versions of a model need before they may serve."""
-    policy = Policy(max(0, body.approvals), body.needs_backtest, max(0, body.retire_after_s))
+    for name, share in (
+        ("backtest_disagreement", body.backtest_disagreement),
+        ("backtest_errors", body.backtest_errors),
+    ):
+        if share is not None and not 0 <= share <= 1:
+            raise CommandRefusedError("invalid", f"{name} is a share from 0 to 1, not {share!r}")
+    if body.backtest_records is not None and body.backtest_records < 1:
+        raise CommandRefusedError("invalid", f"backtest_records is a number from 1 on, not {body.backtest_records}")
+    policy = Policy(
+        max(0, body.approvals), body.needs_backtest, max(0, body.retire_after_s), body.backtest_records,
+        body.backtest_disagreement, body.backtest_errors,
+    )  # fmt: skip
     return _with_model(catalogue, entry, replace(_model(catalogue, body.model), policy=policy))
 
 
@@ -139,6 +154,16 @@ def passed_backtest(catalogue: Catalogue, entry: LogEntry, model: str, version: 
     if found is None:
         return catalogue
     return _with_notes(catalogue, entry, found, replace(catalogue.notes_of(found), backtest=job))
+
+
+def check_not_deleted(model: RegisteredModel) -> None:
+    """Pass a model that is there.
+
+    Raises:
+        CommandRefusedError: It was deleted: its name stays taken.
+    """
+    if model.is_deleted:
+        raise CommandRefusedError("conflict", f"model {model.name} was deleted; take another name")
 
 
 def find_version(catalogue: Catalogue, model: str, version: int) -> ModelVersion:

@@ -117,13 +117,19 @@ class Policy:
 
     Attributes:
         approvals: How many people must have approved it.
-        needs_backtest: It must have passed a back-test.
+        needs_backtest: It must have passed a back-test, by the limits of this policy and not by those of whoever asked.
+        backtest_records: So many records at least must both sides have scored in it; `None`: 1.
+        backtest_disagreement: Share of them on which they may differ at most; `None`: any.
+        backtest_errors: Share of the records that the version may have failed on at most; `None`: any.
         retire_after_s: Seconds after which a version that nothing has routed to is retired; 0: never.
     """
 
     approvals: int = 0
     needs_backtest: bool = False
     retire_after_s: int = 0
+    backtest_records: int | None = None
+    backtest_disagreement: float | None = None
+    backtest_errors: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,6 @@ class RegisteredModel:
             versions=self.versions.set(version.version, version),
             revision=version.control_offset,
             updated_at_ms=version.published_at_ms,
-            is_deleted=False,
         )
 
 

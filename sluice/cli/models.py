@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sluice.cli.connection import ApiOption, DataOption, JsonOption, connected
@@ -13,7 +14,7 @@ from sluice.cli.output import print_columns, print_fields, print_json, when
 from sluice.cli.versions import print_versions
 from sluice.cli.writing import ActorOption, DryRunOption, ReasonOption, pairs
 from sluice.client import ApiError, Client
-from sluice.client.answers import RegisteredModel
+from sluice.client.answers import Policy, RegisteredModel
 from sluice.stack.lifecycle import DEFAULT_FOLDER
 
 FilterOption = Annotated[
@@ -90,6 +91,16 @@ def set_(
             min=0, metavar="SECONDS", help="Retire versions that nothing has routed to for so long; 0: never."
         ),
     ] = None,
+    backtest_records: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Both sides must have scored so many records in the back-test."),
+    ] = None,
+    backtest_disagreement: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SHARE", help="And differ on no more of them.")
+    ] = None,
+    backtest_errors: Annotated[
+        float | None, typer.Option(min=0, max=1, metavar="SHARE", help="And the version may fail on no more.")
+    ] = None,
     reason: ReasonOption = "",
     actor: ActorOption = None,
     dry_run: DryRunOption = False,
@@ -100,8 +111,19 @@ def set_(
     """Say something else of a model, or register one. What is not named stays; what serves goes on serving."""
     said = {"description": description, "owner": owner, "use_case": use_case}
     tags = pairs(tag, "--tag")
-    policy = {"approvals": approvals, "needs_backtest": needs_backtest, "retire_after_seconds": retire_after}
-    has_policy = any(value is not None for value in policy.values())
+    policy = {
+        name: value
+        for name, value in (
+            ("approvals", approvals),
+            ("needs_backtest", needs_backtest),
+            ("retire_after_seconds", retire_after),
+            ("backtest_records", backtest_records),
+            ("backtest_disagreement", backtest_disagreement),
+            ("backtest_errors", backtest_errors),
+        )
+        if value is not None
+    }
+    has_policy = bool(policy)
     if not (has_policy or tags or any(value is not None for value in said.values())):
         raise typer.BadParameter("say what is to be set: --description, --owner, --tag, --approvals, ...")
     with connected(api, data, actor) as client:
@@ -115,9 +137,7 @@ def set_(
         if has_policy and not (dry_run and found.revision < 0):
             found = client.set_policy(
                 name,
-                approvals=found.policy.approvals if approvals is None else approvals,
-                needs_backtest=found.policy.needs_backtest if needs_backtest is None else needs_backtest,
-                retire_after_seconds=found.policy.retire_after_seconds if retire_after is None else retire_after,
+                **{**msgspec.structs.asdict(found.policy), **policy},
                 revision=None if dry_run else found.revision,
                 reason=reason,
                 dry_run=dry_run,
@@ -183,7 +203,7 @@ def _print_model(model: RegisteredModel, dry_run: bool = False) -> None:
     policy = (
         [f"{model.policy.approvals} approval{'s' * (model.policy.approvals != 1)}"] if model.policy.approvals else []
     )
-    policy += ["a passed back-test"] if model.policy.needs_backtest else []
+    policy += [_backtest(model.policy)] if model.policy.needs_backtest else []
     policy += [f"retired after {model.policy.retire_after_seconds} s"] if model.policy.retire_after_seconds else []
     print_fields(
         [
@@ -205,3 +225,12 @@ def _print_model(model: RegisteredModel, dry_run: bool = False) -> None:
     )
     if dry_run:
         typer.echo("Nothing was written.")
+
+
+def _backtest(policy: Policy) -> str:
+    limits = [f"of {policy.backtest_records:,} records or more"] if policy.backtest_records else []
+    limits += (
+        [f"differing on {policy.backtest_disagreement:.2%} at most"] if policy.backtest_disagreement is not None else []
+    )
+    limits += [f"failing on {policy.backtest_errors:.2%} at most"] if policy.backtest_errors is not None else []
+    return " ".join(["a passed back-test", ", ".join(limits)]).strip()

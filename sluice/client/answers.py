@@ -149,11 +149,17 @@ class Policy(Struct, frozen=True, kw_only=True):
         approvals: How many people must have approved it.
         needs_backtest: It must have passed a back-test.
         retire_after_seconds: It is retired by itself when nothing has routed to it for so long; 0: never.
+        backtest_records: So many records at least must both sides have scored in the back-test; `None`: 1.
+        backtest_disagreement: Share of them on which they may differ at most; `None`: any.
+        backtest_errors: Share of the records that the version may have failed on at most; `None`: any.
     """
 
     approvals: int = 0
     needs_backtest: bool = False
     retire_after_seconds: int = 0
+    backtest_records: int | None = None
+    backtest_disagreement: float | None = None
+    backtest_errors: float | None = None
 
 
 class Alias(Struct, frozen=True, kw_only=True):

@@ -77,6 +77,9 @@ def set_policy(
     approvals: int = 0,
     needs_backtest: bool = False,
     retire_after_seconds: int = 0,
+    backtest_records: int | None = None,
+    backtest_disagreement: float | None = None,
+    backtest_errors: float | None = None,
     revision: int | None = None,
     reason: str = "",
     dry_run: bool = False,
@@ -86,6 +89,9 @@ def set_policy(
         "approvals": approvals,
         "needs_backtest": needs_backtest,
         "retire_after_seconds": retire_after_seconds,
+        "backtest_records": backtest_records,
+        "backtest_disagreement": backtest_disagreement,
+        "backtest_errors": backtest_errors,
     }
     path = f"{_model(name)}/policy"
     return write("PUT", path, answers.RegisteredModel, body, revision=revision, reason=reason, dry_run=dry_run)

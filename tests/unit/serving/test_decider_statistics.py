@@ -79,18 +79,24 @@ def test_a_record_that_the_fallback_scored_was_unanswered_all_the_same(story):
         None,
     ],
 )
-def test_answers_that_a_decider_cannot_do_with_are_undecidable_and_a_fallback_is_not_undone(story, decider):
-    story.cut_over("wine", plan(1, 2, fallback=target(3), speculation=Speculation("odd", 5_000)), {0: 0})
+@pytest.mark.parametrize("has_fallback", [True, False])
+def test_what_a_decider_cannot_do_with_is_undecidable_and_for_the_fallback(story, decider, has_fallback):
+    fallback = target(3) if has_fallback else None
+    story.cut_over("wine", plan(1, 2, fallback=fallback, speculation=Speculation("odd", 5_000)), {0: 0})
     deciders = {} if decider is None else {"odd": decider}
-    batch = OneBatch(story, Adder(1, lambda x: x > 1), Adder(2, lambda x: x > 2), Adder(3), deciders=deciders)
+    models = (Adder(1, lambda x: x > 1), Adder(2, lambda x: x > 2), *([Adder(3)] if has_fallback else []))
+    batch = OneBatch(story, *models, deciders=deciders)
 
     batch.score(records(1, 2, 3))
 
     counts = batch.decided[DeciderKey("wine", "odd")]
     assert (counts.decided, counts.unanswered, counts.undecidable) == (0, 1, 2)
     assert {arm.chosen for arm in counts.arms.values()} == {0}
-    assert {offset: result.model_version for offset, result in batch.results.items()} == {2: 3}
-    assert sorted(batch.dead) == [0, 1]
+    everything = [0, 1, 2]
+    assert {offset: result.model_version for offset, result in batch.results.items()} == (
+        dict.fromkeys(everything, 3) if has_fallback else {}
+    )
+    assert sorted(batch.dead) == ([] if has_fallback else everything)
     assert all("route 'wine': " in letter.reason for letter in batch.dead.values())
 
 

@@ -70,16 +70,22 @@ class RegisterModel(_message.Message):
     def __init__(self, model: _Optional[str] = ..., description: _Optional[str] = ..., owner: _Optional[str] = ..., use_case: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SetPolicy(_message.Message):
-    __slots__ = ("model", "approvals", "needs_backtest", "retire_after_s")
+    __slots__ = ("model", "approvals", "needs_backtest", "retire_after_s", "backtest_records", "backtest_disagreement", "backtest_errors")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     APPROVALS_FIELD_NUMBER: _ClassVar[int]
     NEEDS_BACKTEST_FIELD_NUMBER: _ClassVar[int]
     RETIRE_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    BACKTEST_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    BACKTEST_DISAGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    BACKTEST_ERRORS_FIELD_NUMBER: _ClassVar[int]
     model: str
     approvals: int
     needs_backtest: bool
     retire_after_s: int
-    def __init__(self, model: _Optional[str] = ..., approvals: _Optional[int] = ..., needs_backtest: _Optional[bool] = ..., retire_after_s: _Optional[int] = ...) -> None: ...
+    backtest_records: int
+    backtest_disagreement: float
+    backtest_errors: float
+    def __init__(self, model: _Optional[str] = ..., approvals: _Optional[int] = ..., needs_backtest: _Optional[bool] = ..., retire_after_s: _Optional[int] = ..., backtest_records: _Optional[int] = ..., backtest_disagreement: _Optional[float] = ..., backtest_errors: _Optional[float] = ...) -> None: ...
 
 class RegisterVersion(_message.Message):
     __slots__ = ("descriptor", "references", "mode", "deadline_ms")
