@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 _STRIDE: Final = 4
-_MOST_WALKS: Final = 48
+_MOST_WALKS: Final = 64
 """Records times trees up to which walking is quicker."""
 _MOST_STANDS: Final = 16_384
 """Records times trees that are looked at together: what stays in the processor's second cache."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from serving.scorers.pmml.courtesy import STRIDE, pause
+
 _WITHOUT_EFFECT: Final = frozenset({"Header", "ModelStats", "ModelExplanation", "ModelVerification"})
 
 _MODEL: Final = frozenset({"modelName", "functionName", "algorithmName", "isScorable"})
@@ -93,8 +95,12 @@ def check_grammar(root: Element) -> None:
         NotFastError: One is not known here; the first is named.
     """
     pending = [root]
+    count = 0
     while pending:
         element = pending.pop()
+        count += 1
+        if count % STRIDE == 0:
+            pause()
         if element.tag in _WITHOUT_EFFECT:
             continue
         known = _KNOWN.get(element.tag)

@@ -21,6 +21,7 @@ import numpy as np
 
 from serving.scorers.fast.grammar import NotFastError, number_of, only
 from serving.scorers.fast.inputs import InputsBuilder
+from serving.scorers.pmml.courtesy import STRIDE, pause
 
 FALSE: Final = 0
 TRUE: Final = 1
@@ -325,6 +326,8 @@ class TreeCompiler:
                 return false(known)
         if len(self.graph.columns) >= _MOST_TESTS:
             raise NotFastError(f"the trees have more than {_MOST_TESTS:,} tests")
+        if len(self.graph.columns) % STRIDE == 0:
+            pause()
         ways = (
             false(Known(column, threshold, FALSE)),
             true(Known(column, threshold, TRUE)),

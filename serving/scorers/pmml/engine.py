@@ -24,7 +24,7 @@ from serving.scorers.pmml.verification import check_verification_rows, self_chec
 log = structlog.get_logger(__name__)
 
 _NUMBERS = frozenset({"integer", "float", "double"})
-_ADMISSION_SECONDS: Final = 2.0
+_ADMISSION_SECONDS: Final = 3.0
 # Of the time that is left for the load: a model that loads slowly must not be refused over a comparison.
 _ADMISSION_SHARE: Final = 0.25
 
