@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from deployment import REPOSITORY, Deployment, WorkerProcess, until
-from modelserving.v1.records_pb2 import ScoreResult
+from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
@@ -296,6 +296,26 @@ class ControlPlane:
             if len(rows) >= count:
                 return rows
             total = len(found) + count - len(rows)
+
+    def outcomes(
+        self, data_type: str, records: int, seconds: float = 90.0
+    ) -> tuple[list[tuple[bytes, ScoreResult]], list[DeadLetter]]:
+        """Results of a data type with the keys of their records, and its dead letters, once they are `records` together."""
+        deployment, deadline = self.deployment, time.monotonic() + seconds
+        while True:
+            read = [
+                (each.key(), ScoreResult.FromString(each.value()))
+                for each in deployment.read_to_end(deployment.results)
+            ]
+            dead = [DeadLetter.FromString(each.value()) for each in deployment.read_to_end(deployment.dead_letters, 1)]
+            rows = [(key, row) for key, row in read if row.data_type == data_type]
+            letters = [letter for letter in dead if letter.data_type == data_type]
+            if len(rows) + len(letters) >= records:
+                return rows, letters
+            assert time.monotonic() < deadline, (
+                f"{len(rows)} results and {len(letters)} dead letters of {records} records after {seconds:g} s"
+            )
+            time.sleep(0.1)
 
     def read_all(self, records: int, seconds: float = 120.0) -> list[tuple[bytes, ScoreResult]]:
         """All results there are, with the keys of their records, once so many records have one and nothing more comes."""

@@ -224,6 +224,22 @@ class Deployment:
             consumer.close()
         return found
 
+    def read_to_end(self, topic: str, partitions: int | None = None) -> list:
+        """All records that a topic has now; of transactions only what was committed."""
+        count = partitions or self.partitions
+        found, ended = [], set()
+        consumer = self._reader(topic, count)
+        try:
+            while len(ended) < count:
+                for record in consumer.consume(5_000, 0.1):
+                    if record.error() is None:
+                        found.append(record)
+                    elif record.error().code() == KafkaError._PARTITION_EOF:
+                        ended.add(record.partition())
+        finally:
+            consumer.close()
+        return found
+
     def read_results(self, count: int, seconds: float = 60.0) -> list[ScoreResult]:
         return [ScoreResult.FromString(record.value()) for record in self.read(self.results, count, seconds)]
 
