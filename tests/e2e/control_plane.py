@@ -189,6 +189,10 @@ class ControlPlane:
         assert outcome.is_accepted, outcome
         return offset
 
+    @property
+    def dark_topic(self) -> str:
+        return f"{self.deployment.results}.dark"
+
     def lanes(self) -> tuple[Lane, ...]:
         source = self.deployment.source
         return tuple(Lane(self.deployment.group, source, each) for each in range(self.deployment.partitions))
@@ -285,7 +289,7 @@ class ControlPlane:
         self, count: int, data_type: str = "wine", seconds: float = 120.0, *, is_dark: bool = False
     ) -> list[tuple[bytes, ScoreResult]]:
         """Results of a data type with the keys of their records, from the beginning, as soon as there are so many."""
-        topic = f"{self.deployment.results}.dark" if is_dark else self.deployment.results
+        topic = self.dark_topic if is_dark else self.deployment.results
         deadline, total = time.monotonic() + seconds, count
         while True:
             found = [

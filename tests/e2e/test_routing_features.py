@@ -184,7 +184,7 @@ def test_every_record_is_scored_by_whom_rules_pins_weights_and_the_fallback_name
     rows, letters = running.outcomes(key, sending.sent)
     dark = [
         (record.key(), ScoreResult.FromString(record.value()))
-        for record in running.deployment.read_to_end(f"{running.deployment.results}.dark")
+        for record in running.deployment.read_to_end(running.dark_topic)
     ]
 
     rules = Rules(
@@ -275,3 +275,179 @@ def test_an_exact_name_goes_before_the_longer_pattern_and_that_before_the_shorte
         named = {row.route or data_type for _, row in rows}
         assert named == ({"vin-red", "vin-*"} if data_type == "vin-red" else {route})
     assert change.is_exact
+
+
+# ---------------------------------------------------------------------- deciders
+
+
+def voting(versions: list[int], decider: str, timeout_ms: int, **members) -> dict[str, object]:
+    arms = [arm(number, None, 0 if i else 100) for i, number in enumerate(versions)]
+    return {"arms": arms, "speculation": {"decider": decider, "timeout_ms": timeout_ms}, **members}
+
+
+def deciders(plane: ControlPlane, key: str, records: Mapping[str, int]) -> dict[str, dict]:
+    """What the API says of the deciders of a route, once it has heard of so many records."""
+
+    def told_of() -> dict[str, dict] | None:
+        response = plane.replicas[0].client.get(f"/stats/deciders/{key}")
+        assert response.status_code == 200, response.text
+        found = {each["decider"]: each for each in response.json()["deciders"]}
+        return found if {name: each["records"] for name, each in found.items()} == records else None
+
+    return until(
+        told_of, 30, f"the statistics tell of {records}: {plane.replicas[0].client.get('/stats/deciders').text}"
+    )
+
+
+def test_deciders_make_one_answer_of_several_and_the_statistics_account_for_every_record(running):
+    key = "deciding"
+    serve(running, key, fallback=version(TWENTY))
+    plans = [
+        voting([PLAIN, TEN, TEN_AGAIN], "vote", 20_000),
+        voting([PLAIN, TEN, TEN_AGAIN], "vote", 10_000),
+        voting([PLAIN, TEN], "mean", 10_000),
+        voting([PICKY, TEN], "first", 10_000),
+        voting([FOREST, PLAIN], "first", 1, fallback=version(TWENTY)),
+        voting([PICKY, FOREST], "best_confidence", 1),
+    ]
+    with Sending(running.deployment, 0.1, key) as sending:
+        changes = []
+        for plan in plans:
+            changes.append(running.committed(running.change(plan, key=key)).id)
+            flow(sending)
+    rows, letters = running.outcomes(key, sending.sent)
+
+    assert each_once(rows, letters, sending.sent)
+    vote, vote_again, mean, first, hasty, hopeless = changes
+    by_change: dict[int, list[tuple[bytes, ScoreResult]]] = {change: [] for change in changes}
+    before = min(changes)
+    for k, row in rows:
+        choice = choice_of(running, row, k)
+        assert row.control_offset == choice.entry.change
+        if row.control_offset < before:
+            continue
+        by_change[row.control_offset].append((k, row))
+        plan = choice.entry.plan
+        assert choice.reason == "decided"
+        assert told(row)[3] in ("decided", "fallback")
+        assert row.decider == (plan.speculation.decider if told(row)[3] == "decided" else "")
+        arms = {each.target.version: "" if each is plan.primary else each.name for each in plan.arms}
+        assert told(row)[3] == "fallback" or row.arm == arms[row.model_version]
+    dead = Counter(choice_of(running, letter, letter.key).entry.change for letter in letters)
+
+    def values(change: int) -> set[tuple[str, int, str]]:
+        """What was decided: reason, version, and what was added to the linear model's prediction."""
+        return {
+            (told(row)[3], row.model_version, f"{row.prediction - PREDICTIONS[bottle(k)]:.6f}")
+            for k, row in by_change[change]
+        }
+
+    assert values(vote) == values(vote_again) == {("decided", TEN, "10.000000")}
+    assert values(mean) == {("decided", PLAIN, "5.000000")}
+    assert values(first) <= {("decided", PICKY, "30.000000"), ("decided", TEN, "10.000000")}
+    assert all(row.model_version == TEN for k, row in by_change[first] if refuses(PICKY, k))
+    counts = {change: Counter(told(row)[3] for _, row in by_change[change]) for change in changes}
+    assert set(dead) <= {hopeless}
+    assert dead[hopeless] > 0
+    assert counts[hasty]["fallback"] > 0
+
+    together = {
+        "vote": [vote, vote_again], "mean": [mean], "first": [first, hasty], "best_confidence": [hopeless]
+    }  # fmt: skip
+    wanted = {name: sum(counts[each].total() + dead[each] for each in of_name) for name, of_name in together.items()}
+    found = deciders(running, key, wanted)
+    for name, of_name in together.items():
+        decided = sum(counts[each]["decided"] for each in of_name)
+        assert (found[name]["decided"], found[name]["undecidable"]) == (decided, 0)
+        assert found[name]["unanswered"] == wanted[name] - decided
+        for each in found[name]["arms"]:
+            assert each["answered"] + each["late"] + each["failed"] == wanted[name]
+        assert sum(each["chosen"] for each in found[name]["arms"]) == decided
+    assert max(each["late"] for each in found["best_confidence"]["arms"]) > 0
+
+
+# ---------------------------------------------------------------------- rollouts
+
+
+def start_rollout(plane: ControlPlane, key: str, candidate: int, steps: list[tuple[float, float]], **guard) -> int:
+    body = {
+        **version(candidate),
+        "steps": [{"weight": weight, "bake_seconds": seconds} for weight, seconds in steps],
+        "guards": [{"minimum_records": 300, "breaches": 2, **guard}],
+    }
+    response = plane.replicas[0].client.post(f"/deployments/{key}/rollouts", json=body)
+    assert response.status_code == 202, response.text
+    return int(response.json()["id"])
+
+
+def ended(plane: ControlPlane, key: str, rollout: int) -> dict:
+    """A rollout when it is over, as the API tells."""
+
+    def over() -> dict | None:
+        response = plane.replicas[1].client.get(f"/deployments/{key}/rollouts/{rollout}")
+        found = response.json() if response.status_code == 200 else {"state": "running"}
+        return found if found["state"] not in ("running", "reverting") else None
+
+    return dict(until(over, 60, f"rollout {rollout} of {key} is over"))
+
+
+def test_a_rollout_that_its_guard_lets_pass_goes_dark_then_halves_then_has_it_all(running):
+    key = "rolling"
+    serve(running, key)
+    with Sending(running.deployment, 0.1, key) as sending:
+        flow(sending, 800)
+        steps = [(0, 1), (50, 1), (100, 1)]
+        rollout = start_rollout(running, key, NEARLY, steps, signal="error_rate", limit=0.01)
+        found = ended(running, key, rollout)
+        flow(sending, 800)
+    rows, letters = running.outcomes(key, sending.sent)
+    dark = [ScoreResult.FromString(each.value()) for each in running.deployment.read_to_end(running.dark_topic)]
+    dark = [row for row in dark if row.data_type == key]
+
+    assert (found["state"], found["step"]) == ("succeeded", 3)
+    assert found["guards"][0]["status"] in ("ok", None)
+    assert each_once(rows, letters, sending.sent)
+    assert disobedient(running, rows, letters) == []
+    entries = list(reversed(list(running.log.catalogue.routes[key].newest_first())))
+    assert [entry.rollout for entry in entries] == [None, rollout, rollout, rollout]
+    assert [entry.is_exact for entry in entries[1:]] == [True] * 3
+    dark_step, half, whole = (entry.change for entry in entries[1:])
+    of_step = {change: Counter(row.model_version for _, row in rows if row.control_offset == change)
+               for change in (dark_step, half, whole)}  # fmt: skip
+    assert set(of_step[dark_step]) == {PLAIN}
+    assert set(of_step[half]) == {PLAIN, NEARLY}
+    assert set(of_step[whole]) == {NEARLY}
+    assert {(row.model_version, row.control_offset) for row in dark} == {(NEARLY, dark_step)}
+    assert len(dark) == of_step[dark_step].total()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "steps", "guard"),
+    [
+        (PICKY, [(50, 600), (100, 0)], {"signal": "error_rate", "limit": 0.05}),
+        (TEN, [(0, 600), (100, 0)], {"signal": "psi", "limit": 0.25}),
+    ],
+    ids=["that fails on records", "that drifts while it is dark"],
+)
+def test_a_guard_takes_a_candidate_back_by_itself_and_keeps_what_it_saw(running, candidate, steps, guard):
+    key = f"guarded-{guard['signal']}"
+    serve(running, key)
+    with Sending(running.deployment, 0.1, key) as sending:
+        flow(sending, 400)
+        rollout = start_rollout(running, key, candidate, steps, **guard)
+        found = ended(running, key, rollout)
+        flow(sending, 800)
+    rows, letters = running.outcomes(key, sending.sent)
+
+    assert found["state"] == "rolled_back"
+    back = next(each for each in found["story"] if each["action"] == "rollback")
+    assert back["actor"] == "sluice"
+    assert guard["signal"] in back["reason"] or f"v{candidate}" in back["reason"]
+    assert back["evidence"], "what it was decided on is kept"
+    assert each_once(rows, letters, sending.sent)
+    assert disobedient(running, rows, letters) == []
+    entries = list(reversed(list(running.log.catalogue.routes[key].newest_first())))
+    assert [(entry.rollout, entry.is_exact) for entry in entries[1:]] == [(rollout, True)] * 2
+    assert entries[-1].plan.digest == entries[0].plan.digest
+    assert {row.model_version for _, row in rows if row.control_offset == entries[-1].change} == {PLAIN}
+    assert bool(letters) == (candidate == PICKY)
