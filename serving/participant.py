@@ -41,6 +41,9 @@ MARGIN_SECONDS = 0.2
 GRACE_SECONDS = 5.0
 """A control API replica ends what is beyond its deadline at once; workers do it only where there is none."""
 
+IDLE_SECONDS = 0.05
+"""Where nothing has come for so long, nothing need be spared a hold, and a cut is simply the end."""
+
 _REPEAT_SECONDS = 5.0
 _PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.2
@@ -65,6 +68,10 @@ class Lanes(Protocol):
 
     def end(self, topic: str, partition: int) -> int | None:
         """See `Feed.end`."""
+        ...
+
+    def idle_seconds(self, topic: str, partition: int) -> float:
+        """See `Feed.idle_seconds`."""
         ...
 
     async def take_turn(self, keys: Sequence[Key], above: int) -> int | None:
@@ -330,8 +337,8 @@ class Participant:
         if end is None:
             self._awaits_end = True
             return None
-        pace = self._paces.get(key)
-        margin = int(pace.rate * MARGIN_SECONDS) if pace is not None else 0
+        pace, is_idle = self._paces.get(key), self.lanes.idle_seconds(*key) > IDLE_SECONDS
+        margin = int(pace.rate * MARGIN_SECONDS) if pace is not None and not is_idle else 0
         return max(end, position) + margin
 
     def _measure(self) -> None:

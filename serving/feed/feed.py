@@ -243,6 +243,14 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         behind = self._reader.lag(lane) if lane is not None else None
         return None if lane is None or behind is None else lane.position + behind
 
+    def idle_seconds(self, topic: str, partition: int) -> float:
+        """For how long nothing of the partition has been handed out.
+
+        Raises:
+            KeyError: The partition is not ours.
+        """
+        return time.monotonic() - self._lanes[topic, partition].handed_out_at
+
     def partitions(self) -> list[Key]:
         """The partitions that are ours, those included that are not open yet."""
         return sorted(self._lanes)

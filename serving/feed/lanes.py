@@ -61,6 +61,7 @@ class Lane:
         hold_at: No record at or above this offset is handed out; `None` = no hold.
         kept: Records that were read but may not be handed out yet, in order.
         is_paused: The consumer was told not to fetch this partition.
+        handed_out_at: When a batch was last handed out, as `hand_out` was told; 0 before the first.
         assignment: Counts assignments of partitions to this process; a rewound lane keeps that of the one before it.
     """
 
@@ -68,6 +69,7 @@ class Lane:
         "assignment",
         "committed",
         "finished",
+        "handed_out_at",
         "hold_at",
         "is_alive",
         "is_open",
@@ -95,6 +97,7 @@ class Lane:
         self.hold_at: int | None = None
         self.kept: list[Any] = []
         self.tickets: deque[Ticket] = deque()
+        self.handed_out_at = 0.0
         self.assignment = next(_ASSIGNMENTS)
 
     @property
@@ -124,6 +127,7 @@ class Lane:
             raise ValueError(f"{self.key} would go back from {self.position} to {next_offset}")
         ticket = Ticket(self, next_offset, now)
         self.position = next_offset
+        self.handed_out_at = now
         self.tickets.append(ticket)
         return ticket
 

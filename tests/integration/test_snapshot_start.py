@@ -1,8 +1,9 @@
 """A new reader of a long control log starts from the newest snapshot, and holds what everybody holds."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from conftest import KafkaServer
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.control_records import ControlRecord, Snapshot
@@ -19,7 +20,7 @@ def announced(number: int) -> EncodedRecord:
     return encode_descriptor(descriptor, None)
 
 
-def write(kafka: KafkaServer, topic: str, records: list[EncodedRecord]) -> list[int]:
+def write(kafka: Any, topic: str, records: list[EncodedRecord]) -> list[int]:
     """Put records on the log; returns their offsets."""
     offsets: list[int] = []
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
@@ -33,7 +34,7 @@ def write(kafka: KafkaServer, topic: str, records: list[EncodedRecord]) -> list[
     return offsets
 
 
-def read(kafka: KafkaServer, topic: str, catalogue: Catalogue, start: int, end: int) -> tuple[Catalogue, int]:
+def read(kafka: Any, topic: str, catalogue: Catalogue, start: int, end: int) -> tuple[Catalogue, int]:
     """Fold the log from an offset on; returns how many records were read, too."""
     count = 0
     for entry in entries(kafka, topic, start, end):
@@ -41,7 +42,7 @@ def read(kafka: KafkaServer, topic: str, catalogue: Catalogue, start: int, end: 
     return catalogue, count
 
 
-def entries(kafka: KafkaServer, topic: str, start: int, end: int) -> list[LogEntry]:
+def entries(kafka: Any, topic: str, start: int, end: int) -> list[LogEntry]:
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": f"{topic}-reader", "enable.auto.commit": False}
     )
@@ -56,7 +57,7 @@ def entries(kafka: KafkaServer, topic: str, start: int, end: int) -> list[LogEnt
     return found
 
 
-def started(kafka: KafkaServer, topic: str) -> Catalogue | None:
+def started(kafka: Any, topic: str) -> Catalogue | None:
     """What a new reader begins with."""
     place = find_snapshot(kafka.bootstrap, {}, topic)
     if place is None or place.schema != SCHEMA:
@@ -65,7 +66,7 @@ def started(kafka: KafkaServer, topic: str) -> Catalogue | None:
     return decode_snapshot(record, place.offset) if isinstance(record, Snapshot) else None
 
 
-def test_a_reader_that_starts_from_a_snapshot_reads_only_what_came_after_it(kafka: KafkaServer) -> None:
+def test_a_reader_that_starts_from_a_snapshot_reads_only_what_came_after_it(kafka: Any) -> None:
     topic = kafka.create_topic()
     write(kafka, topic, [announced(number) for number in range(5_000)])
     first, _ = read(kafka, topic, EMPTY, 0, 5_000)
@@ -82,7 +83,7 @@ def test_a_reader_that_starts_from_a_snapshot_reads_only_what_came_after_it(kafk
     assert from_snapshot == from_beginning
 
 
-def test_records_that_overtook_the_snapshot_are_not_lost(kafka: KafkaServer) -> None:
+def test_records_that_overtook_the_snapshot_are_not_lost(kafka: Any) -> None:
     topic = kafka.create_topic()
     write(kafka, topic, [announced(number) for number in range(10)])
     first, _ = read(kafka, topic, EMPTY, 0, 10)
@@ -97,11 +98,11 @@ def test_records_that_overtook_the_snapshot_are_not_lost(kafka: KafkaServer) -> 
     assert from_snapshot == read(kafka, topic, EMPTY, 0, 12)[0]
 
 
-def test_a_topic_without_a_snapshot_has_none(kafka: KafkaServer) -> None:
+def test_a_topic_without_a_snapshot_has_none(kafka: Any) -> None:
     assert find_snapshot(kafka.bootstrap, {}, kafka.create_topic()) is None
 
 
-def test_the_pointer_goes_forward_only_unless_the_schema_is_another(kafka: KafkaServer) -> None:
+def test_the_pointer_goes_forward_only_unless_the_schema_is_another(kafka: Any) -> None:
     topic = kafka.create_topic()
     places = [SnapshotPlace(7, "one"), SnapshotPlace(5, "one"), SnapshotPlace(6, "two")]
 

@@ -11,7 +11,7 @@ from model_store.core.commands import AbortChange, ChangeRoute
 from model_store.core.control_records import ChangeReady, CutsPromised, PartitionOffset, PartitionsClaimed
 from model_store.core.lanes import Lane
 from serving.loads import Refusal
-from serving.participant import Participant
+from serving.participant import Participant, _Pace
 
 KEY, OTHER = (TOPIC, 0), (TOPIC, 1)
 SOON = 5.0
@@ -34,6 +34,7 @@ class Lanes:
             self.positions[key], self.serials[key] = position, self._count
 
     turn = 0
+    idle = 0.0
 
     def take(self, *keys):
         for key in keys:
@@ -57,6 +58,9 @@ class Lanes:
         return self.serials.get((topic, partition))
 
     refusals = 0
+
+    def idle_seconds(self, topic, partition):
+        return self.idle
 
     async def take_turn(self, keys, above):
         if self.refusals:
@@ -268,6 +272,19 @@ def test_a_promise_is_the_end_of_the_lane_but_never_below_the_position(place, po
 
     (promise,) = place.of(CutsPromised)
     assert (promise.change, [each.offset for each in promise.cuts]) == (change, [cut])
+
+
+@pytest.mark.parametrize(("idle", "cut"), [(0.0, 280), (1.0, 80)])
+def test_a_cut_is_ahead_of_a_lane_that_flows_and_at_the_end_of_one_that_rests(place, idle, cut):
+    place.own(KEY, position=50)
+    place.lanes.ends[KEY] = 80
+    place.lanes.idle = idle
+    place.me._paces[KEY] = _Pace(time.monotonic(), 50, rate=1_000.0)
+    place.proposed()
+
+    place.step()
+
+    assert [each.offset for promise in place.of(CutsPromised) for each in promise.cuts] == [cut]
 
 
 def test_nothing_is_promised_while_the_end_of_the_lane_is_not_known(place):

@@ -24,6 +24,8 @@ KEY = (TOPIC, 0)
 class Lanes:
     """One partition: where it is, what the group has, and where it is held."""
 
+    idle = 0.0
+
     def __init__(self):
         self.at, self.committed, self.held = 0, 0, {}
 
@@ -39,6 +41,9 @@ class Lanes:
 
     def end(self, topic, partition):
         return self.at
+
+    def idle_seconds(self, topic, partition):
+        return self.idle
 
     async def take_turn(self, keys, above):
         return above + 1
