@@ -12,8 +12,7 @@ in it, and so left to the engine: booleans, categorical numbers, transformations
 document's own, votes among more than four classes (the engine's order among equals is its own there).
 
 Measured, CPU microseconds a record of the calling thread by `FastScorer.score`, median of five, the demonstration's models
-(11 inputs) on two cores that others shared (load 6 to 9); in the child, whole process tree, the tree costs about 3.5 and
-the forest about 22:
+(11 inputs) on two cores that others shared (load 6 to 9):
 
 | records a batch | 1 | 10 | 100 | 2,000 |
 |---|---|---|---|---|
