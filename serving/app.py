@@ -54,7 +54,7 @@ from serving.reports import Reports
 from serving.routing import Routing
 from serving.scorers.base import LoadLimits
 from serving.scorers.registry import EngineRegistry
-from serving.settings import Settings
+from serving.settings import Settings, engine_options
 from serving.streams import OpenedStream, open_stream
 from serving.swapper import Swapper
 from serving.topics import prepare_topics, wait_for_kafka
@@ -166,7 +166,7 @@ def _parts(
     declared = tuple(stream.declared(settings.dead_letter_topic) for stream in streams)
     identity = Identity(worker_id, new_epoch(), settings.group, settings.placement, declared)
     threads = ThreadPoolExecutor(SCORING_THREADS, "score")
-    engines = EngineRegistry()
+    engines = EngineRegistry(engine_options(settings))
     cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
     live = LiveModels(lambda model: _close_in(threads, model))
     limits = LoadLimits(**settings.limits.model_dump())
@@ -194,7 +194,13 @@ def _parts(
         beacon=worker.beacon,
     )
     loader = Loader(fetcher(settings, cache), engines.engine_for, [stream.fields for stream in streams], limits)
-    loads = Loads(live, loader, limits.load_seconds, lambda version: worker.parts.swapper.wake(version))
+    loads = Loads(
+        live,
+        loader,
+        limits.load_seconds,
+        lambda version: worker.parts.swapper.wake(version),
+        lambda: worker.on_change(None),
+    )
     participant = Participant(feed, loads, worker.send, worker_id, identity.epoch, settings.group, worker.give_up)
     routing = Routing(settings.group)
     swapper = Swapper(

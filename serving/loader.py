@@ -36,7 +36,7 @@ from serving.core.errors import (
     UnsupportedModelError,
 )
 from serving.core.golden import check_golden, golden_features
-from serving.scorers.base import Artifact, Engine, LoadLimits, Scorer
+from serving.scorers.base import Artifact, Engine, LoadLimits, Scorer, Watched
 
 WARM_UP_ROWS = (1, 256)
 
@@ -152,6 +152,8 @@ class Loader:
             _check_outputs(scorer, _plain_features(scorer.signature, rows))
         if descriptor.golden_rows:
             features = golden_features(scorer.signature, descriptor.golden_rows)
+            if isinstance(scorer, Watched):
+                scorer.agrees_on(features)
             check_golden(descriptor.golden_rows, scorer.score(features))
 
 

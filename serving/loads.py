@@ -18,6 +18,7 @@ from model_store.core.versions import ModelVersion
 from serving.core.errors import ModelLimitError
 from serving.live import LiveModel, LiveModels
 from serving.loader import Loaded, Loader, problem_of
+from serving.scorers.base import Watched
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class Loads:
         loader: Loads in this object's threads.
         load_seconds: Longest load; one that takes longer is refused and its scorer closed when it comes.
         on_end: Called after each load, however it ended, with the version.
+        on_scorer_change: Called on the loop when a loaded scorer may have begun to run elsewhere.
         refused: Control offset of a version -> why it will never be loaded here.
         loaded: Control offset of a version -> what its load told, for reports.
         changes: Counts what changed here, so that others know when to look again.
@@ -66,6 +68,7 @@ class Loads:
     loader: Loader
     load_seconds: float
     on_end: Callable[[ModelVersion], None]
+    on_scorer_change: Callable[[], None] = lambda: None
     refused: dict[int, Refusal] = field(default_factory=dict)
     loaded: dict[int, Loaded] = field(default_factory=dict)
     changes: int = 0
@@ -135,6 +138,8 @@ class Loads:
         else:
             self._deferred.pop(offset, None)
             self.loaded[offset] = loaded
+            if isinstance(loaded.scorer, Watched):
+                loaded.scorer.when_changed(self._in_loop(self.on_scorer_change))
             self.live.add(
                 LiveModel(
                     version.model,
@@ -153,6 +158,16 @@ class Loads:
             del self._tasks[offset]
             self.changes += 1
             self.on_end(version)
+
+    @staticmethod
+    def _in_loop(call: Callable[[], None]) -> Callable[[], None]:
+        """The same call, for any thread."""
+        loop = asyncio.get_running_loop()
+
+        def later() -> None:
+            loop.call_soon_threadsafe(call)
+
+        return later
 
     async def _loaded(self, version: ModelVersion) -> Loaded:
         future = asyncio.get_running_loop().run_in_executor(

@@ -63,6 +63,15 @@ class Artifacts(Section):
     """`http(s):` locations must name one of these hosts (`host` or `host:port`). Empty: none is allowed."""
 
 
+class Engines(Section):
+    """How models are computed."""
+
+    fast_pmml: bool = False
+    """Compute PMML models that are plain arithmetic (linear models, trees, forests, small networks) in the worker's own process,
+    where they were found to agree with the engine on thousands of rows, and go on comparing samples. Numbers may differ from
+    the engine's in the last bits (1e-12), so a replay is equal bit for bit only where both sides computed alike."""
+
+
 class Limits(Section):
     """What a model may cost; one over it is refused."""
 
@@ -215,6 +224,7 @@ class Settings(BaseSettings):
     """Records that one fetch hands out at most; 2,000 to 4,000 is cheapest."""
     metrics: Metrics = Metrics()
     artifacts: Artifacts = Artifacts()
+    engines: Engines = Engines()
     limits: Limits = Limits()
     streams: tuple[Stream, ...] = Field(min_length=1)
 
@@ -287,3 +297,8 @@ def _resolved(settings: Settings, base: Path) -> Settings:
         return stream.model_copy(update={"format": form})
 
     return settings.model_copy(update={"streams": tuple(absolute(stream) for stream in settings.streams)})
+
+
+def engine_options(settings: Settings) -> dict[str, dict[str, object]]:
+    """Model type -> arguments of its engine; see `EngineRegistry`."""
+    return {"PMML": {"fast": settings.engines.fast_pmml}}

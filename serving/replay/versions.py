@@ -17,7 +17,7 @@ from serving.loader import Loaded, Loader
 from serving.replay.errors import JobFailedError, JobRefusedError
 from serving.scorers.base import LoadLimits
 from serving.scorers.registry import EngineRegistry
-from serving.settings import Settings
+from serving.settings import Settings, engine_options
 from serving.streams import OpenedStream
 
 _PASSING = (FetchFailedError, StoreFailedError, EngineUnavailableError)
@@ -44,7 +44,7 @@ class Versions:
     def __init__(self, settings: Settings, stream: OpenedStream) -> None:
         """Nothing is connected to."""
         self._settings, self._stream = settings, stream
-        self._engines = EngineRegistry()
+        self._engines = EngineRegistry(engine_options(settings))
         cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
         limits = LoadLimits(**settings.limits.model_dump())
         self._loader = Loader(fetcher(settings, cache), self._engines.engine_for, [stream.fields], limits)

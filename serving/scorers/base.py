@@ -7,6 +7,7 @@ An engine never sees Kafka, a record or a topic: columns go in, columns come out
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -80,6 +81,19 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """Give back everything the model holds. Further calls do nothing."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A scorer that computes beside its engine, compares the two, and goes over to the engine where they differ."""
+
+    def when_changed(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called, on any thread, when `runs_elsewhere` may have become true."""
+        ...
+
+    def agrees_on(self, features: Features) -> bool:
+        """Compare on rows that somebody cares for, now. Goes over to the engine if they differ."""
+        ...
 
 
 @runtime_checkable

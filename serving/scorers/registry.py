@@ -36,7 +36,9 @@ def installed_types() -> tuple[str, ...]:
 class EngineRegistry:
     """The engines of a process, each made when its first model arrives. Safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        """`options`: model type -> keyword arguments of its built-in engine."""
+        self._options = dict(options or {})
         self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
 
@@ -49,7 +51,7 @@ class EngineRegistry:
         """
         with self._lock:
             if model_type not in self._engines:
-                self._engines[model_type] = _make(model_type)
+                self._engines[model_type] = _make(model_type, self._options.get(model_type, {}))
             return self._engines[model_type]
 
     def close(self) -> None:
@@ -64,7 +66,7 @@ def _third_party() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in BUILT_IN}
 
 
-def _make(model_type: str) -> Engine:
+def _make(model_type: str, options: Mapping[str, object]) -> Engine:
     place = BUILT_IN.get(model_type) or getattr(_third_party().get(model_type), "value", None)
     if place is None:
         raise UnsupportedModelError(
@@ -72,7 +74,7 @@ def _make(model_type: str) -> Engine:
         )
     module_name, _, class_name = place.partition(":")
     try:
-        made = getattr(import_module(module_name), class_name)()
+        made = getattr(import_module(module_name), class_name)(**options)
     except Exception as error:  # a third party's module may fail in any way
         raise EngineUnavailableError(
             f"the engine {place} for models of type {model_type!r} cannot be made: {error}"
