@@ -45,6 +45,7 @@ def running(kafka, redis_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("running")
     deployment = make_deployment(kafka, folder, free_port, 4)
     deployment.settings |= {"delivery": "exactly_once", "redis_url": redis_url}
+    deployment.settings["limits"] = {"score_seconds": 60}  # a process that a test stops is not to be replaced meanwhile
     plane = ControlPlane(deployment)
     try:
         plane.start(2)
@@ -379,7 +380,7 @@ def pmml_processes(plane: ControlPlane) -> list[int]:
 
 def test_arms_that_stand_still_are_left_out_and_where_nobody_answers_the_fallback_does(running):
     plans = {
-        "stalling": voting([PICKY, TENSORFLOW], "best_confidence", 1_000),
+        "stalling": voting([PICKY, TENSORFLOW], "vote", 1_000),
         "stalling-all": voting([PICKY, PICKY_TOO], "vote", 200, fallback=version(TENSORFLOW)),
         "stalling-alone": voting([PICKY, PICKY_TOO], "vote", 200),
     }
@@ -412,10 +413,10 @@ def test_arms_that_stand_still_are_left_out_and_where_nobody_answers_the_fallbac
     assert "not in time: wine v4, wine v5" in why
     assert each_once(rows, letters, 800)
     assert letters == []
-    found = deciders(running, "stalling", {"best_confidence": 800})["best_confidence"]
+    found = deciders(running, "stalling", {"vote": 800})["vote"]
     picky, tensorflow = found["arms"]
-    assert picky["late"] >= 400
-    assert (tensorflow["answered"], tensorflow["late"]) == (800, 0)
+    assert picky["late"] >= 400, found
+    assert tensorflow["answered"] == 800, found
     for key in ("stalling-all", "stalling-alone"):
         found = deciders(running, key, {"vote": 400})["vote"]
         assert (found["decided"], found["unanswered"]) == (0, 400)
