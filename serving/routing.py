@@ -16,7 +16,7 @@ from typing import Final
 from model_store.core.lanes import Lane
 from model_store.core.routes import Route, RouteEntry
 from model_store.core.state import EMPTY, Catalogue
-from model_store.core.timeline import cut_of, segments
+from model_store.core.timeline import cut_of, intervals, segments
 from serving.core.active_plan import ActivePlan, activate
 
 Key = tuple[str, int]
@@ -86,23 +86,12 @@ class Routing:
 
     def in_force(self, route: Route, key: Key, offset: int) -> list[RouteEntry]:
         """The entries of a route that score records of a lane from `offset` on, newest first."""
-        found: list[RouteEntry] = []
-        end: int | None = None
-        for entry in route.newest_first():
-            at = self.cut(entry, key)
-            if at is None or (end is not None and at >= end):
-                continue
-            found.append(entry)
-            if at <= offset:
-                break
-            end = at
-        return found
+        return [each.entry for each in intervals(self.catalogue, route, Lane(self.group, *key), offset)]
 
     def _computed(self, key: Key, data_type: str, first: int) -> list[Stretch]:
         if len(self._stretches) >= _CACHED:
             self._stretches.clear()
-        routes = self.catalogue.routes_for(data_type)
-        found = segments(routes, lambda entry: self.cut(entry, key), first)
+        found = segments(self.catalogue, data_type, Lane(self.group, *key), first)
         stretches = [
             Stretch(each.start, self.plan_of(each.key, each.entry) if each.entry is not None else None)
             for each in found

@@ -12,9 +12,9 @@ from control_api.schemas.plans import RuleShape
 from model_store.core.catalogue import Catalogue
 from model_store.core.control_records import StreamDeclared
 from model_store.core.lanes import Lane
-from model_store.core.plans import Plan, Target
+from model_store.core.plans import Target
 from model_store.core.routes import RouteEntry
-from model_store.core.timeline import choose, entry_at
+from model_store.core.timeline import Choice, choice_of, decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,50 +81,31 @@ def decisions(
         data_type: Of the record, where it is known.
         entity: Of the record, where it is known; empty: it has none.
     """
-    if data_type is None:
-        routes = [route for _, route in sorted(catalogue.routes.items())]
+    if data_type is not None:
+        choices = [decision(catalogue, lane, offset, data_type, entity)]
     else:
-        routes = catalogue.routes_for(data_type)
-    found = []
-    for route in routes:
-        served = entry_at(catalogue, route, lane, offset)
-        if served is not None and served[0].plan is not None:
-            entry, since = served
-            found.append(_decision(catalogue, lane.group, route.key, data_type, entry, served[0].plan, since, entity))
-            if data_type is not None:
-                break
-    return found
+        choices = [choice_of(catalogue, route, lane, offset, entity) for _, route in sorted(catalogue.routes.items())]
+    return [_decision(catalogue, lane.group, data_type, choice, entity) for choice in choices if choice is not None]
 
 
 def _decision(
-    catalogue: Catalogue,
-    group: str,
-    key: str,
-    data_type: str | None,
-    entry: RouteEntry,
-    plan: Plan,
-    since: int,
-    entity: bytes | None,
+    catalogue: Catalogue, group: str, data_type: str | None, choice: Choice, entity: bytes | None
 ) -> Decision:
-    arm, reason = choose(plan, entity)
-    is_known = plan.speculation is None and (entity is not None or not (plan.slots or plan.pins))
-    is_known = is_known and all(rule.arm == arm.name for rule in plan.rules)
-    target = arm.target if is_known else None
-    if plan.speculation is not None:
-        reason = "decided"
-    elif plan.rules:
-        reason = "rule"
-    elif not is_known:
-        reason = "arm"
+    entry, plan = choice.entry, choice.plan
+    needs_entity = entity is None and bool(plan.slots or plan.pins)
+    overruled = any(choice.arm is not None and rule.arm != choice.arm.name for rule in plan.rules)
+    arm = None if needs_entity or overruled else choice.arm
+    target = arm.target if arm is not None else None
+    reason = "arm" if needs_entity and not plan.rules and choice.arm is not None else choice.reason
     return Decision(
         group=group,
-        route=key,
+        route=choice.key,
         data_type=data_type,
         model=target.model if target is not None else None,
         version=str(target.version) if target is not None else None,
-        arm=arm.name if is_known else None,
-        reason=reason,  # type: ignore[arg-type]  # `choose` gives primary, arm or pin
-        since_offset=since,
+        arm=arm.name if arm is not None else None,
+        reason=reason,  # type: ignore[arg-type]  # a `Choice` gives no other
+        since_offset=choice.start,
         control_offset=entry.change,
         entry_offset=entry.offset,
         exact=entry.is_exact,

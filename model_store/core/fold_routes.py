@@ -30,7 +30,7 @@ from model_store.core.control_records import ChangeReady, CutsPromised, Partitio
 from model_store.core.errors import CommandRefusedError, InvalidPlanError
 from model_store.core.fold_versions import check_active, check_policy, find_version
 from model_store.core.lanes import Lane, claimed
-from model_store.core.plans import PRIMARY, WHOLE, Arm, Plan, Target, check_plan
+from model_store.core.plans import WHOLE, Arm, Plan, Target, check_plan, plain_plan
 from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered
 from model_store.core.routes import ROUTE_HISTORY, Route, RouteEntry, is_pattern
 from model_store.core.state import Catalogue, LogEntry
@@ -41,7 +41,7 @@ def announce(catalogue: Catalogue, entry: LogEntry, version: ModelVersion) -> Ca
     """A bare descriptor: its version is all of its data type's plan, at once."""
     key = version.data_type
     before = catalogue.routes.get(key)
-    plan = _salted(Plan((Arm(PRIMARY, Target(version.model, version.version)),)), key, before)
+    plan = _salted(plain_plan(version.model, version.version), key, before)
     change = Change(entry.offset, key, plan, False, entry.timestamp_ms, actor=version.descriptor.publisher)
     return _at_once(catalogue, entry, change, f"{version.model} v{version.version} was announced")
 
@@ -84,16 +84,15 @@ def turn_to(catalogue: Catalogue, version: ModelVersion, mode: str, deadline_ms:
     """
     route = catalogue.routes.get(version.data_type)
     before = route.plan if route is not None else None
-    target = Target(version.model, version.version)
     if before is None:
-        return ChangeRoute(version.data_type, Plan((Arm(PRIMARY, target),)), mode, deadline_ms)
+        return ChangeRoute(version.data_type, plain_plan(version.model, version.version), mode, deadline_ms)
     if len(before.arms) > 1:
         raise CommandRefusedError(
             "conflict",
             f"route {version.data_type!r} shares its records between {len(before.arms)} arms: register the version without a "
             f"route, and say in a change of the route which arm it takes",
         )
-    arms = (Arm(before.primary.name, target, WHOLE),)
+    arms = (Arm(before.primary.name, Target(version.model, version.version), WHOLE),)
     return ChangeRoute(version.data_type, replace(before, arms=arms, slots=()), mode, deadline_ms)
 
 

@@ -120,15 +120,6 @@ class Plan:
         """The first arm."""
         return self.arms[0]
 
-    @property
-    def is_plain(self) -> bool:
-        """Every record goes to the primary, and nothing else is done with it."""
-        return (
-            self.primary.weight == WHOLE
-            and not (self.pins or self.rules or self.dark or self.speculation)
-            and self.fallback is None
-        )
-
     def targets(self) -> Iterator[Target]:
         """All versions that it needs, some perhaps twice."""
         yield from (arm.target for arm in self.arms)
@@ -167,7 +158,7 @@ class Plan:
 
 def plain_plan(model: str, version: int, salt: str = "") -> Plan:
     """One version for all records."""
-    return Plan((Arm(PRIMARY, Target(model, version)),), salt).laid_out(None)
+    return Plan((Arm(PRIMARY, Target(model, version)),), salt)
 
 
 def check_plan(plan: Plan) -> None:

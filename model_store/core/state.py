@@ -19,7 +19,7 @@ from model_store.core.lanes import Lane, LaneState
 from model_store.core.plans import Plan, Target
 from model_store.core.rollouts import Rollout
 from model_store.core.routes import Route, in_precedence
-from model_store.core.versions import NO_NOTES, ModelVersion, RegisteredModel, Rejected, Stage, VersionNotes
+from model_store.core.versions import NO_NOTES, ModelVersion, RegisteredModel, Rejected, VersionNotes
 from model_store.core.workers import Worker
 
 REQUESTS_KEPT: Final = 10_000
@@ -115,10 +115,6 @@ class Catalogue:
     def notes_of(self, version: ModelVersion) -> VersionNotes:
         """What people say about a version."""
         return self.notes.get(version.control_offset) or NO_NOTES
-
-    def is_active(self, version: ModelVersion) -> bool:
-        """It may be routed to."""
-        return self.notes_of(version).stage is Stage.ACTIVE
 
     def routes_for(self, data_type: str) -> list[Route]:
         """The routes that may serve a data type, the one that goes first at the front."""

@@ -10,7 +10,7 @@ exist) changed where its next owner began. An entry of an immediate change has a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from model_store.core.lanes import Lane
@@ -55,6 +55,12 @@ class Choice:
     target: Target | None
     reason: str
 
+    @property
+    def plan(self) -> Plan:
+        """Of the entry; an entry without one scores nothing and is never chosen."""
+        assert self.entry.plan is not None
+        return self.entry.plan
+
 
 def cut_of(catalogue: Catalogue, entry: RouteEntry, lane: Lane) -> int | None:
     """First offset of an entry in a lane; `None` if it has none there yet."""
@@ -70,7 +76,17 @@ def intervals(catalogue: Catalogue, route: Route, lane: Lane, start: int = 0) ->
 
     Only the entries that still score something at or above `start`: cheap for a worker that is near the end.
     """
-    return _intervals(route, lambda entry: cut_of(catalogue, entry, lane), start)
+    found: list[Interval] = []
+    end: int | None = None
+    for entry in route.newest_first():
+        at = cut_of(catalogue, entry, lane)
+        if at is None or (end is not None and at >= end):
+            continue  # a newer one began at or before it
+        found.append(Interval(at, end, entry))
+        if at <= start:
+            break
+        end = at
+    return found
 
 
 def entry_at(catalogue: Catalogue, route: Route, lane: Lane, offset: int) -> tuple[RouteEntry, int] | None:
@@ -94,20 +110,21 @@ def decision(
         data_type: Of the record.
         entity: Of the record; `None`: not known, or it has none.
     """
-    for route in catalogue.routes_for(data_type):
-        found = entry_at(catalogue, route, lane, offset)
-        if found is not None and found[0].plan is not None:
-            entry, start = found
-            return _choice(route.key, entry, start, found[0].plan, entity)
-    return None
+    choices = (choice_of(catalogue, route, lane, offset, entity) for route in catalogue.routes_for(data_type))
+    return next((choice for choice in choices if choice is not None), None)
 
 
-def as_of(catalogue: Catalogue, key: str, at_ms: int) -> RouteEntry | None:
-    """What a route was given to serve at a time, milliseconds since 1970 UTC."""
-    route = catalogue.routes.get(key)
-    if route is None:
+def choice_of(
+    catalogue: Catalogue, route: Route, lane: Lane, offset: int, entity: bytes | None = None
+) -> Choice | None:
+    """The same where only one route is asked; `None` if it serves nothing there."""
+    entry, start = entry_at(catalogue, route, lane, offset) or (None, 0)
+    if entry is None or entry.plan is None:
         return None
-    return next((entry for entry in route.newest_first() if entry.at_ms <= at_ms), None)
+    if entry.plan.speculation is not None:
+        return Choice(route.key, entry, start, None, None, "decided")
+    arm, reason = choose(entry.plan, entity)
+    return Choice(route.key, entry, start, arm, arm.target, "rule" if entry.plan.rules else reason)
 
 
 def affected(
@@ -126,15 +143,6 @@ def affected(
         stop = end if interval.end is None else min(interval.end, end)
         if interval.start < stop:
             yield interval.start, stop, interval.entry
-
-
-def _choice(key: str, entry: RouteEntry, start: int, plan: Plan, entity: bytes | None) -> Choice:
-    arm, reason = choose(plan, entity)
-    if plan.rules:
-        reason = "rule"
-    if plan.speculation is not None:
-        return Choice(key, entry, start, None, None, "decided")
-    return Choice(key, entry, start, arm, arm.target, reason)
 
 
 def _name(entity: bytes) -> str:
@@ -158,10 +166,6 @@ def choose(plan: Plan, entity: bytes | None) -> tuple[Arm, str]:
     return arm, "primary" if arm is plan.primary else "arm"
 
 
-CutOf = Callable[[RouteEntry], int | None]
-"""First offset of an entry in some lane; `None`: none there yet."""
-
-
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of a lane that one entry scores for one data type, whichever route it is of.
@@ -179,15 +183,9 @@ class Segment:
     entry: RouteEntry | None = None
 
 
-def segments(routes: Sequence[Route], cut: CutOf, start: int) -> list[Segment]:
-    """What scores a data type in a lane from `start` on, ascending, without gaps.
-
-    Args:
-        routes: Those that may serve it, in precedence (`Catalogue.routes_for`).
-        cut: Where entries begin in the lane: `cut_of`, and what a worker knows before the log does.
-        start: First offset that matters.
-    """
-    found = [(route.key, _intervals(route, cut, start)) for route in routes]
+def segments(catalogue: Catalogue, data_type: str, lane: Lane, start: int) -> list[Segment]:
+    """What scores a data type in a lane from `start` on, ascending, without gaps."""
+    found = [(route.key, intervals(catalogue, route, lane, start)) for route in catalogue.routes_for(data_type)]
     starts = sorted({start, *(each.start for _, each_route in found for each in each_route if each.start > start)})
     result: list[Segment] = []
     for i, at in enumerate(starts):
@@ -206,17 +204,3 @@ def _serving(found: Sequence[tuple[str, list[Interval]]], at: int) -> tuple[str,
         if entry is not None and entry.plan is not None:
             return key, entry
     return "", None
-
-
-def _intervals(route: Route, cut: CutOf, start: int) -> list[Interval]:
-    found: list[Interval] = []
-    end: int | None = None
-    for entry in route.newest_first():
-        at = cut(entry)
-        if at is None or (end is not None and at >= end):
-            continue  # a newer one began at or before it
-        found.append(Interval(at, end, entry))
-        if at <= start:
-            break
-        end = at
-    return found

@@ -29,7 +29,7 @@ from model_store.core.control_records import ChangeReady, ControlRecord, CutsPro
 from model_store.core.lanes import Lane
 from model_store.core.plans import PRIMARY, Arm
 from model_store.core.routes import RouteEntry
-from model_store.core.timeline import Segment, choose, cut_of, decision, segments
+from model_store.core.timeline import Segment, choose, decision, segments
 from model_store.core.wire import decode_record, encode_command
 
 REASONS = ("", "primary", "arm", "pin", "rule", "fallback", "dark", "decided", "corrected")
@@ -242,8 +242,7 @@ class ControlPlane:
             where = row.topic, row.partition
             if where not in known:
                 lane = Lane(group, *where)
-                routes = catalogue.routes_for(row.data_type)
-                known[where] = segments(routes, lambda entry, lane=lane: cut_of(catalogue, entry, lane), 0)
+                known[where] = segments(catalogue, row.data_type, lane, 0)
             at = bisect_right(known[where], row.offset, key=lambda segment: segment.start) - 1
             entry = known[where][at].entry
             is_served = entry is not None and entry.plan is not None

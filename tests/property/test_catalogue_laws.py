@@ -280,7 +280,7 @@ def test_whatever_points_to_a_version_may_use_it(log: list[LogEntry]) -> None:
 
     for version in catalogue.versions.values():
         if pointers(catalogue, version):
-            assert catalogue.is_active(version)
+            assert catalogue.notes_of(version).stage is Stage.ACTIVE
 
 
 @given(logs())
