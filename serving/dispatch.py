@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serving.core.active_plan import ActiveArm, ActivePlan, Share, shares
 from serving.core.columns import TextColumn
-from serving.core.grouping import Rows, groups_of, text_column
+from serving.core.grouping import Rows, groups_of, text_column, within
 from serving.core.outcomes import Unscored
 from serving.feed.batch import ColumnBatch, Header
 from serving.formats.base import DecodedBatch, Reason
@@ -85,21 +85,13 @@ class Dispatch:
             if not data_type:
                 opened.unscored += self._unscored(decoded, taken, "route", self._nameless())
                 continue
-            for plan, within in self._by_offset(batch, decoded, taken, data_type):
+            for plan, rows in self._by_offset(opened, taken, data_type):
                 if plan is None:
                     reason = f"no model serves data type {data_type!r}"
-                    opened.unscored += self._unscored(decoded, within, "route", reason, data_type)
+                    opened.unscored += self._unscored(decoded, rows, "route", reason, data_type)
                 else:
-                    self._give(opened, plan, data_type, within)
+                    self._give(opened, plan, data_type, rows)
         return opened
-
-    def second_try(self, opened: Opened, work: Work, failed: NDArray[np.intp]) -> Work | None:
-        """The plan's fallback for the records of a work that its model failed on; `None` if it has none to take them."""
-        fallback = work.plan.fallback
-        if fallback is None:
-            return None
-        taken = failed if work.taken is None else work.taken[failed]
-        return self.try_fallback(opened, work.plan, work.data_type, taken)
 
     def try_fallback(self, opened: Opened, plan: ActivePlan, data_type: str, taken: Rows) -> Work | None:
         """The plan's fallback for some records."""
@@ -112,22 +104,21 @@ class Dispatch:
 
     # ------------------------------------------------------------------ splitting
 
-    def _by_offset(
-        self, batch: ColumnBatch, decoded: DecodedBatch, taken: Rows, data_type: str
-    ) -> list[tuple[ActivePlan | None, Rows]]:
+    def _by_offset(self, opened: Opened, taken: Rows, data_type: str) -> list[tuple[ActivePlan | None, Rows]]:
         """The plans of the records; almost always one for all of them."""
+        batch, decoded = opened.batch, opened.decoded
         key = (batch.topic, batch.partition)
         stretches = self.routing.stretches(key, data_type, batch.offsets[0], batch.offsets[-1])
         if len(stretches) == 1:
             return [(stretches[0].plan, taken)]
         positions = decoded.rows if taken is None else decoded.rows[taken]
-        offsets = np.asarray(batch.offsets, np.int64)[positions]
+        offsets = opened.offsets[positions]
         which = np.searchsorted([stretch.start for stretch in stretches], offsets, side="right") - 1
         found: list[tuple[ActivePlan | None, Rows]] = []
         for number, stretch in enumerate(stretches):
-            within = np.flatnonzero(which == number)
-            if len(within):
-                found.append((stretch.plan, within if taken is None else taken[within]))
+            chosen = np.flatnonzero(which == number)
+            if len(chosen):
+                found.append((stretch.plan, within(taken, chosen)))
         return found
 
     def _give(self, opened: Opened, plan: ActivePlan, data_type: str, taken: Rows) -> None:
@@ -139,12 +130,10 @@ class Dispatch:
             return
         found, failures = self._shares(opened, plan, taken, count)
         for row, reason in failures.items():
-            one = np.array([row], np.intp) if taken is None else taken[row : row + 1]
+            one = within(taken, np.array([row], np.intp))
             opened.unscored += self._unscored(opened.decoded, one, "route", reason, data_type)
         for share in found:
-            rows = share.rows if taken is None or share.rows is None else taken[share.rows]
-            rows = taken if share.rows is None else rows
-            self._serve(opened, plan, data_type, share, rows)
+            self._serve(opened, plan, data_type, share, within(taken, share.rows))
 
     def _shares(self, opened: Opened, plan: ActivePlan, taken: Rows, count: int) -> tuple[list[Share], dict[int, str]]:
         if not plan.chooses:

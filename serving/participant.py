@@ -19,6 +19,7 @@ Belongs to the event loop's thread.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class _Beginning:
 
     route: str
     cut: int
-    sent_at: float = 0.0
+    sent_at: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -235,8 +236,10 @@ class Participant:
             if change.state is ChangeState.PROPOSED and self._told.get(change.id) == "":
                 self._promise(change)
         self._say_beginnings()
-        ended = {change.id for change in under_way}
-        self._mine = {at: promised for at, promised in self._mine.items() if at[0] in ended}
+        open_ids = {change.id for change in under_way}
+        self._told = {change: word for change, word in self._told.items() if change in open_ids}
+        self._gave_up = {change: at for change, at in self._gave_up.items() if change in open_ids}
+        self._mine = {at: promised for at, promised in self._mine.items() if at[0] in open_ids}
         self._hold(under_way, blocked)
 
     @property
@@ -258,7 +261,6 @@ class Participant:
         cut = self.lanes.position(*key)[0] if is_first else self._ahead(key)
         if cut is not None:
             self._beginning[change, key] = _Beginning(route, cut)
-            self._set_hold(key, min(cut, self._held.get(key, cut)))
 
     def beginnings(self) -> list[tuple[int, str, Key]]:
         """Change, route and lane of what was said and is not on the log yet."""
@@ -288,7 +290,7 @@ class Participant:
         late = time.time() - change.deadline_ms / 1e3
         now = time.monotonic()
         if late > GRACE_SECONDS and now - self._gave_up.get(change.id, -_PATIENCE_SECONDS) >= _PATIENCE_SECONDS:
-            self._gave_up = {change.id: now}
+            self._gave_up[change.id] = now
             self.give_up(change, f"it is {late:.0f} s beyond its deadline, and no control API ended it")
 
     def _promise(self, change: Change) -> None:
@@ -306,7 +308,6 @@ class Participant:
                 if cut is None:
                     continue
                 mine = self._mine[change.id, key] = _Promised(cut, now)
-                self._set_hold(key, min(cut, self._held.get(key, cut)))
             mine.sent_at = now
             by_claim.setdefault(claim, []).append(PartitionOffset(*key, mine.cut))
         for claim, cuts in by_claim.items():
@@ -363,16 +364,12 @@ class Participant:
                 elif mine is not None:
                     limits.append(mine.cut)
             limits += [begun.cut for (_, at), begun in self._beginning.items() if at == key]
-            if limits:
-                self._set_hold(key, min(limits))
-            elif key in self._held:
+            if limits and self._held.get(key) != min(limits):
+                self._held[key] = min(limits)
+                self.lanes.hold(*key, min(limits))
+            elif not limits and key in self._held:
                 del self._held[key]
                 self.lanes.release(*key)
-
-    def _set_hold(self, key: Key, offset: int) -> None:
-        if self._held.get(key) != offset:
-            self._held[key] = offset
-            self.lanes.hold(*key, offset)
 
     def _lane(self, key: Key) -> LaneState | None:
         return self._catalogue.lanes.get(Lane(self.group, *key))

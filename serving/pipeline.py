@@ -25,7 +25,7 @@ from model_store.core.histogram import Histogram, bucket_of
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from serving.core.deciders import NOBODY, Answers, Candidate, Decided, Decider, Undecidable, parts
-from serving.core.grouping import Rows
+from serving.core.grouping import Rows, within
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
 from serving.core.signals import compare, observe_predictions
@@ -123,27 +123,20 @@ class Pipeline:
 
     def settle(self, opened: Opened) -> list[Work]:
         """After the works were scored: the works of a second try, which are to be scored before `close`."""
-        more: list[Work] = []
+        more: list[Work | None] = []
         for work in opened.works:
             if work.purpose == "serve" and work.predictions.failures and work.plan.fallback is not None:
                 failed = np.fromiter(work.predictions.failures, np.intp, len(work.predictions.failures))
-                second = self.dispatch.second_try(opened, work, np.sort(failed))
-                if second is not None:
-                    more.append(second)
+                taken = within(work.taken, np.sort(failed))
+                more.append(self.dispatch.try_fallback(opened, work.plan, work.data_type, taken))
         for ballot in opened.ballots:
-            _, decided, _ = self._decision(ballot)
-            lost = (
-                np.arange(ballot.count)
-                if isinstance(decided, Undecidable)
-                else np.flatnonzero(decided.chosen == NOBODY)
-            )
-            if len(lost) and ballot.plan.fallback is not None:
-                taken = lost if ballot.taken is None else ballot.taken[lost]
-                second = self.dispatch.try_fallback(opened, ballot.plan, ballot.data_type, taken)
-                if second is not None:
-                    more.append(second)
-        opened.works += more
-        return more
+            lost = _undecided(ballot, self._decision(ballot)[1])
+            if len(lost):
+                taken = within(ballot.taken, lost)
+                more.append(self.dispatch.try_fallback(opened, ballot.plan, ballot.data_type, taken))
+        found = [work for work in more if work is not None]
+        opened.works += found
+        return found
 
     def close(self, opened: Opened) -> list[Output]:
         """Encode what was scored, give the models back, and say what became of every record of the batch."""
@@ -177,25 +170,25 @@ class Pipeline:
     def _close_work(self, opened: Opened, work: Work, closing: _Closing, second_tries: Sequence[Work]) -> None:
         failures = work.predictions.failures
         pairs = _compared(opened.batch, work, opened.works) if work.purpose == "dark" else NO_PAIRS
-        self._observe(opened.batch, work, pairs)
+        self._observe(opened, work, pairs)
         if failures and work.purpose != "dark":
             opened.unscored += _failed(opened.batch, work, second_tries)
         if not work.has_values:
             return
         rows = work.rows if work.valid is None else _scored_rows(opened.batch, work)
-        encoded = self._encoded(opened.batch, work, rows, _valid_values(work), work.reason)
+        encoded = self._encoded(opened, work, rows, _valid_values(work), work.reason)
         (closing.dark if work.purpose == "dark" else closing.results).append(encoded)
 
     def _close_ballot(self, opened: Opened, ballot: Ballot, closing: _Closing, second_tries: Sequence[Work]) -> None:
         for work in ballot.works:
             if work is not None and not work.is_late:
-                self._observe(opened.batch, work, NO_PAIRS)
+                self._observe(opened, work, NO_PAIRS)
         positions, tried = _positions(opened.batch, ballot.rows), _tried(second_tries)
         answers, decided, seconds = self._decision(ballot)
         self.observe_decider(
             DeciderKey(ballot.plan.key, ballot.plan.decider), _decider_counts(ballot, answers, decided, seconds)
         )
-        lost = positions if isinstance(decided, Undecidable) else positions[decided.chosen == NOBODY]
+        lost = positions[_undecided(ballot, decided)]
         why = f"route {ballot.plan.key!r}: {decided.why}" if isinstance(decided, Undecidable) else _nobody(ballot)
         opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in lost.tolist() if row not in tried]
         if isinstance(decided, Undecidable):
@@ -203,7 +196,7 @@ class Pipeline:
         for index, chosen, values in parts(answers, decided):
             work = ballot.works[index]
             assert work is not None
-            closing.results.append(self._encoded(opened.batch, work, positions[chosen], values, "decided"))
+            closing.results.append(self._encoded(opened, work, positions[chosen], values, "decided"))
 
     def _decision(self, ballot: Ballot) -> tuple[Answers, Decided | Undecidable, float]:
         """What was decided, once for each ballot."""
@@ -225,11 +218,11 @@ class Pipeline:
         except Exception as error:  # a decider may be a third party's; it costs its own records and nobody else's
             return Undecidable(f"its decider failed: {type(error).__name__}: {error}")
 
-    def _encoded(self, batch: ColumnBatch, work: Work, rows: Rows, values: Scored, reason: Reason) -> Encoded:
-        model = work.model
+    def _encoded(self, opened: Opened, work: Work, rows: Rows, values: Scored, reason: Reason) -> Encoded:
+        batch, model = opened.batch, work.model
         columns = ScoredColumns(
-            _column(batch.offsets, rows),
-            _column(batch.timestamps, rows),
+            _taken(opened.offsets, rows),
+            _taken(opened.timestamps_ms, rows),
             values.prediction,
             values.label,
             values.scores,
@@ -244,10 +237,10 @@ class Pipeline:
             headers = self.headers(provenance, columns, self._record_headers(batch, rows))
         return Encoded(rows, self.results.encode(provenance, columns), headers)
 
-    def _observe(self, batch: ColumnBatch, work: Work, pairs: PairCounts) -> None:
+    def _observe(self, opened: Opened, work: Work, pairs: PairCounts) -> None:
         failures = work.predictions.failures
         looks = observe_predictions(_valid_values(work)) if work.has_values else NO_PREDICTIONS
-        timestamps = _column(batch.timestamps, work.rows)
+        timestamps = _taken(opened.timestamps_ms, work.rows)
         self.observe(
             Observation(
                 work.model, work.data_type, len(work.features), len(failures), work.seconds, timestamps, looks, pairs
@@ -269,8 +262,7 @@ class Pipeline:
         return [batch.headers[i] or () for i in positions]
 
 
-def _column(values: Sequence[int], rows: Rows) -> NDArray[np.int64]:
-    column = np.arange(values.start, values.stop) if isinstance(values, range) else np.array(values, np.int64)
+def _taken(column: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:
     return column if rows is None else column[rows]
 
 
@@ -372,6 +364,11 @@ def _decider_counts(ballot: Ballot, answers: Answers, decided: Decided | Undecid
         )
     waiting = Histogram({bucket_of(seconds * 1e9): ballot.count})
     return DeciderCounts(has_decision, unanswered, ballot.count - has_decision - unanswered, arms, waiting)
+
+
+def _undecided(ballot: Ballot, decided: Decided | Undecidable) -> NDArray[np.intp]:
+    """Which of its records got no answer."""
+    return np.arange(ballot.count) if isinstance(decided, Undecidable) else np.flatnonzero(decided.chosen == NOBODY)
 
 
 def _nobody(ballot: Ballot) -> str:

@@ -36,10 +36,6 @@ class Reports:
     _said: dict[int, ModelState] = field(default_factory=dict)
     _swap_ms: float = 0.0
 
-    def last(self, version_offset: int) -> ModelState | None:
-        """What was last said of a version."""
-        return self._said.get(version_offset)
-
     def swapped(self, seconds: float) -> None:
         """Time that the scoring thread spent on the change that is reported next."""
         self._swap_ms += seconds * 1e3
@@ -84,7 +80,11 @@ class Reports:
             if entry.change < self.first_to_report:
                 break
             version = catalogue.version(entry.plan.primary.target) if entry.plan is not None else None
-            if is_older and version is not None and self.last(version.control_offset) in (None, ModelState.RETRYING):
+            if (
+                is_older
+                and version is not None
+                and self._said.get(version.control_offset) in (None, ModelState.RETRYING)
+            ):
                 reason = f"{route.history[0].model} v{route.history[0].version} came before it was loaded"
                 self._send(version, ModelState.RETIRED, data_type=route.key, reason=reason)
             is_older = is_older or entry.change == serving

@@ -20,7 +20,7 @@ import structlog
 
 from model_store.core.catalogue import Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
-from model_store.core.control_records import ModelState, PartitionOffset
+from model_store.core.control_records import PartitionOffset
 from model_store.core.routes import Route, RouteEntry
 from model_store.core.versions import ModelVersion
 from serving.loads import Loads, Refusal
@@ -222,10 +222,10 @@ class Swapper:
         for entry in route.newest_first():
             if entry.is_exact or self.routing.cut(entry, key) is not None:
                 return None
-            versions = plan_versions(self.catalogue, entry.plan)
-            if all(self.loads.has(offset) for offset in versions):
+            missing = self._missing(entry)
+            if not missing:
                 return entry
-            if not any(self.loads.is_hopeless(offset) for offset in versions):
+            if not any(self.loads.is_hopeless(offset) for offset in missing):
                 return None
         return None
 
@@ -239,8 +239,7 @@ class Swapper:
                 self.in_force[route.key] = entry.change
                 log.info("route.removed", route=route.key, control_offset=entry.change)
                 continue
-            versions = plan_versions(self.catalogue, entry.plan)
-            if not all(self.loads.has(offset) for offset in versions):
+            if self._missing(entry):
                 continue
             if not entry.is_exact and any(self.routing.cut(entry, key) is None for key in self.participant.claims):
                 continue  # the log does not say yet where it begins
@@ -279,11 +278,11 @@ class Swapper:
                         blocked[key] = min(at, blocked.get(key, at))
         return blocked
 
+    def _missing(self, entry: RouteEntry) -> list[int]:
+        """Versions of an entry that are not loaded here."""
+        return [offset for offset in plan_versions(self.catalogue, entry.plan) if not self.loads.has(offset)]
+
     def _is_to_come(self, entry: RouteEntry) -> bool:
         """An exact plan that is not loaded here, and may be."""
-        missing = [v for v in plan_versions(self.catalogue, entry.plan) if not self.loads.has(v)]
+        missing = self._missing(entry)
         return entry.is_exact and bool(missing) and not any(offset in self.loads.refused for offset in missing)
-
-    def state_of(self, version: ModelVersion) -> ModelState | None:
-        """What was last reported of a version; for diagnosis."""
-        return self.reports.last(version.control_offset)

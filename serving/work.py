@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.core.active_plan import ActiveArm, ActivePlan
 from serving.core.columns import Features, Predictions
@@ -123,6 +124,8 @@ class Opened:
         works: What one model each scores.
         ballots: What several models score; their works are not among `works`.
         unscored: What has no result.
+        offsets: int64, one a record of the batch.
+        timestamps_ms: int64, one a record of the batch.
     """
 
     batch: ColumnBatch
@@ -130,6 +133,11 @@ class Opened:
     works: list[Work]
     ballots: list[Ballot]
     unscored: list[Unscored]
+    offsets: NDArray[np.int64] = field(init=False)
+    timestamps_ms: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.offsets, self.timestamps_ms = _column(self.batch.offsets), _column(self.batch.timestamps)
 
     @property
     def waits(self) -> bool:
@@ -137,6 +145,10 @@ class Opened:
         return bool(self.ballots) or any(
             work.model.scorer.runs_elsewhere or work.plan.fallback is not None for work in self.works
         )
+
+
+def _column(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.arange(values.start, values.stop) if isinstance(values, range) else np.array(values, np.int64)
 
 
 def _without(count: int, failures: Collection[int]) -> Rows:

@@ -13,6 +13,13 @@ Rows = NDArray[np.intp] | None
 """Positions, ascending; `None` is all of them."""
 
 
+def within(rows: Rows, chosen: Rows) -> Rows:
+    """Some of some rows: `chosen` counts among `rows`."""
+    if chosen is None:
+        return rows
+    return chosen if rows is None else rows[chosen]
+
+
 def groups_of(column: TextColumn) -> list[tuple[str, Rows]]:
     """Each distinct text with its rows. Missing texts and empty ones are one group, named ""."""
     codes, values = column.codes, column.values
