@@ -1,0 +1,24 @@
+"""A loop written by hand on the JVM: Kafka's own clients, a volatile model reference, PMML4S."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.peer import Peer
+from benchmarks.peers.jvm.program import Program
+from sluice.stack.jars import KAFKA_VERSION
+
+PROGRAM = Program(
+    main="peers.JavaLoop",
+    folder=Path(__file__).parent,
+    options=("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
+)
+
+PEER = Peer(
+    name="java-loop",
+    title=f"Java loop, kafka-clients {KAFKA_VERSION}, PMML4S 1.5.8",
+    models=("", "linear", "tree", "forest"),
+    install=PROGRAM.install,
+    command=PROGRAM.command,
+    deliveries=("at_least_once", "exactly_once"),
+)

