@@ -51,6 +51,7 @@ class Peer:
         swaps: It follows `CONTROL`.
         swap: How it is given another model where it does not follow `CONTROL`: (environment of the run, artifact).
         wire: `v2-json`: it has no other format than the V2 inference protocol as JSON, both ways.
+        begins_from_control: The model to begin with is put on `CONTROL` before its first start; else it reads `MODEL`.
         is_slow: More than 100 microseconds a record, so it is measured over fewer records.
         environment: Extra variables.
     """
@@ -64,5 +65,6 @@ class Peer:
     swaps: bool = True
     swap: Callable[[Mapping[str, str], Path], None] | None = None
     wire: Literal["protobuf", "v2-json"] = "protobuf"
+    begins_from_control: bool = False
     is_slow: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -1,27 +1,37 @@
-"""A system under test: its process tree, what CPU it used, what memory it holds."""
+"""A system under test: its process tree, what CPU it used, what memory it holds, and its end."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 
+_GRACE_SECONDS = 20
+
+
+class EndedError(Exception):
+    """The system ended by itself; the message has the last lines that it wrote."""
+
 
 class ProcessTree:
     """One program and all its children; stopped when the block ends."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path, folder: Path) -> None:
         self._log = log
-        with log.open("wb") as out:
+        self.started = time.monotonic()
+        with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, *command],
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+                list(command),
+                env={**os.environ, **environment},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -32,22 +42,58 @@ class ProcessTree:
         """User and system time of the tree so far. Children that ended are counted by their parent."""
         total = 0.0
         for process in self._members():
-            try:
+            with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-            except psutil.Error:
-                continue
-            total += times.user + times.system + times.children_user + times.children_system
+                total += times.user + times.system + times.children_user + times.children_system
         return total
 
-    def resident_megabytes(self) -> int:
+    def resident_megabytes(self) -> float:
         """Resident memory of the tree; shared pages are counted once a process."""
-        return sum(process.memory_info().rss for process in self._members()) >> 20
+        total = 0
+        for process in self._members():
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total / (1 << 20)
 
     def check(self) -> None:
-        """Raise if the program ended, with the last lines that it wrote."""
+        """Raise if the program ended, with the last lines that it wrote.
+
+        Raises:
+            EndedError: It did.
+        """
         if self._process.poll() is not None:
-            tail = self._log.read_text(errors="replace")[-2_000:]
-            raise RuntimeError(f"the system ended with status {self._process.returncode}:\n{tail}")
+            raise EndedError(f"the system ended with status {self._process.returncode}: {self.last_words()}")
+
+    def last_words(self, characters: int = 1_500) -> str:
+        """The end of its log."""
+        return self._log.read_text(errors="replace")[-characters:].strip()
+
+    def kill(self) -> None:
+        """`kill -9` of the process group, and of children that left it; returns when none of them runs."""
+        members = self._members()
+        self._kill_group()
+        for process in members:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(members, timeout=_GRACE_SECONDS)
+
+    def stop(self) -> None:
+        """SIGTERM and patience, then `kill`."""
+        members = self._members()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE_SECONDS)
+        self._kill_group()
+        for process in members:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._process.wait()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _members(self) -> list[psutil.Process]:
         try:
@@ -61,13 +107,4 @@ class ProcessTree:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        members = self._members()
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for process in members:
-            if process.is_running() and process.pid != self._process.pid:
-                process.kill()
+        self.stop()

@@ -1,14 +1,19 @@
-"""The load: protobuf wine records, about 105 bytes with a 24-byte key that says which record it is and when it was sent."""
+"""The load: protobuf wine records, about 105 bytes with a 24-byte key that says which record it is and when it was sent.
+
+Record `i` goes to partition `i % PARTITIONS` and so has offset `i // PARTITIONS` there: key and coordinates say the same.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 
+import numpy as np
 from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from sluice.demo.wine import DESCRIPTOR_SET, FEATURES, MESSAGE, Wines, make_wines
 
+PARTITIONS = 4
 KEY_BYTES = 24
 _CHUNK = 4_000
 
@@ -32,33 +37,59 @@ def wine_values(wines: Wines | None = None) -> list[bytes]:
     ]
 
 
+def wine_json(wines: Wines | None = None) -> list[bytes]:
+    """The same bottles as requests of the V2 inference protocol, for systems that know nothing else."""
+    wines = wines or make_wines()
+    tensor = '{"name":"wine","shape":[1,%d],"datatype":"FP64","data":[%s]}'
+    return [
+        ('{"inputs":[%s]}' % (tensor % (len(row), ",".join(map(repr, row.tolist()))))).encode() for row in wines.matrix
+    ]
+
+
 def key(index: int, sent_us: int = 0) -> bytes:
-    """16 hexadecimal digits of the sending time in microseconds, 8 of the index."""
+    """8 hexadecimal digits of the index, 16 of the sending time in microseconds."""
     return b"%08x%016x" % (index, sent_us)
 
 
-def fill(bootstrap: str, topic: str, partitions: int, count: int) -> None:
-    """Write `count` records, evenly over the partitions, and wait until the broker has all of them."""
-    values = wine_values()
+def parse_key(key: bytes) -> tuple[int, int]:
+    """Index and sending time. Raises `ValueError` where it is no such key."""
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key of {len(key)} bytes, expected {KEY_BYTES}")
+    return int(key[:8], 16), int(key[8:], 16)
+
+
+def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = None) -> None:
+    """Write `count` records, evenly over the partitions, and wait until the broker has all of them, each once."""
+    values = values or wine_values()
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "linger.ms": 5, "acks": "all", "queue.buffering.max.messages": 2_000_000}
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 5,
+            "enable.idempotence": True,
+            "queue.buffering.max.messages": 2_000_000,
+        }
     )
     failed: list[str] = []
-    for start in range(0, count, _CHUNK):
-        for partition in range(partitions):
-            todo = [
-                {"key": key(i), "value": values[i % len(values)]}
-                for i in range(start + partition, min(count, start + _CHUNK), partitions)
-            ]
-            while todo and producer.produce_batch(topic, todo, partition=partition, on_delivery=_note(failed)) < len(
-                todo
-            ):
-                todo = [message for message in todo if message.pop("_error", None) is not None]
-                producer.poll(0.05)
+    for partition, numbers in _chunks(count):
+        todo = [{"key": key(i), "value": values[i % len(values)]} for i in numbers]
+        while todo and producer.produce_batch(topic, todo, partition=partition, on_delivery=_note(failed)) < len(todo):
+            todo = [message for message in todo if message.pop("_error", None) is not None]
+            producer.poll(0.05)
         producer.poll(0)
     left = producer.flush(120)
     if left or failed:
         raise RuntimeError(f"{left} records were not written, {len(failed)} were refused: {failed[:1]}")
+
+
+def _chunks(count: int) -> Iterator[tuple[int, range]]:
+    for start in range(0, count, _CHUNK):
+        for partition in range(PARTITIONS):
+            yield partition, range(start + partition, min(count, start + _CHUNK), PARTITIONS)
+
+
+def per_partition(count: int) -> np.ndarray:
+    """How many of the first `count` records each partition holds."""
+    return np.array([len(range(p, count, PARTITIONS)) for p in range(PARTITIONS)])
 
 
 def _note(failed: list[str]):
@@ -67,31 +98,3 @@ def _note(failed: list[str]):
             failed.append(error.str())
 
     return report
-
-
-class Pacer:
-    """Sends records at a fixed rate, stamped with the time of sending; one object a run."""
-
-    def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
-        self._values = wine_values()
-        self._topic, self._partitions = topic, partitions
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 1, "acks": "all"})
-        self.sent = 0
-
-    def run(self, rate: int, seconds: float) -> None:
-        """Blocks for `seconds`; records go out in steps of a millisecond or one record, whichever is longer."""
-        begin, first, total = time.perf_counter(), self.sent, int(rate * seconds)
-        while (done := self.sent - first) < total:
-            due = min(total, int((time.perf_counter() - begin) * rate) + 1)
-            for _ in range(due - done):
-                stamp = time.time_ns() // 1_000
-                self._producer.produce(
-                    self._topic,
-                    self._values[self.sent % len(self._values)],
-                    key(self.sent, stamp),
-                    partition=self.sent % self._partitions,
-                )
-                self.sent += 1
-            self._producer.poll(0)
-            time.sleep(max(0.0, begin + (self.sent - first) / rate - time.perf_counter()))
-        self._producer.flush(30)

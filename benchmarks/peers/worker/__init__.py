@@ -1,0 +1,1 @@
+"""Our own worker, as any other system of the comparison."""
