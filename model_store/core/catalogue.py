@@ -19,7 +19,6 @@ longest ago is dropped, at the same record for every reader. All mappings are pe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
 
 from model_store.core.commands import (
@@ -83,6 +82,7 @@ from model_store.core.fold_versions import (
     update_version,
 )
 from model_store.core.plans import Target
+from model_store.core.replacing import replace
 from model_store.core.state import EMPTY, Catalogue, LogEntry
 from model_store.core.versions import Rejected
 from model_store.core.workers import Reported, Worker
@@ -94,7 +94,11 @@ def fold(catalogue: Catalogue, entry: LogEntry) -> Catalogue:
     """The catalogue after one more record of the log. Pure; O(log n); never raises on any record."""
     if entry.offset <= catalogue.offset:
         return catalogue
-    return replace(_folded(catalogue, entry), offset=entry.offset)
+    after = _folded(catalogue, entry)
+    if after is catalogue:
+        return replace(catalogue, offset=entry.offset)
+    object.__setattr__(after, "offset", entry.offset)  # made in this step, so nobody else has it yet: spares a copy
+    return after
 
 
 def fold_all(catalogue: Catalogue, entries: Iterable[LogEntry]) -> Catalogue:

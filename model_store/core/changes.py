@@ -10,13 +10,14 @@ plan, from it on by the new one, on every worker, after every restart and in eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from immutables import Map
 
 from model_store.core.lanes import Lane
 from model_store.core.plans import Plan
+from model_store.core.replacing import replace
 
 
 class ChangeState(Enum):

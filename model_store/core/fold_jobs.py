@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from model_store.core.commands import ClaimJob, Command, ReportJob, RequestJob
 from model_store.core.errors import CommandRefusedError
 from model_store.core.fold_versions import passed_backtest
 from model_store.core.jobs_state import Job, JobState
 from model_store.core.jobs_verdict import FAILED, PASSED, PassIf, verdict
+from model_store.core.replacing import replace
 from model_store.core.state import Catalogue, LogEntry
 
 KINDS = ("backtest", "correction")

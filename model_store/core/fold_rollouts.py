@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from model_store.core.commands import Command, StartRollout, SteerRollout
 from model_store.core.errors import CommandRefusedError
 from model_store.core.fold_routes import aborted, with_rollout
 from model_store.core.fold_versions import check_active, check_policy, find_version
 from model_store.core.plans import WHOLE
+from model_store.core.replacing import replace
 from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered, step_plan
 from model_store.core.state import Catalogue, LogEntry
 

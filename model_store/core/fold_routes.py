@@ -12,7 +12,6 @@ change is committed, that an abort comes too late. Rules that must all hold:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 
 from immutables import Map
@@ -31,6 +30,7 @@ from model_store.core.errors import CommandRefusedError, InvalidPlanError
 from model_store.core.fold_versions import check_active, check_policy, find_version
 from model_store.core.lanes import Lane, claimed
 from model_store.core.plans import WHOLE, Arm, Plan, Target, check_plan, plain_plan
+from model_store.core.replacing import replace
 from model_store.core.rollouts import BACK, Rollout, RolloutState, Steered
 from model_store.core.routes import ROUTE_HISTORY, Route, RouteEntry, is_pattern
 from model_store.core.state import Catalogue, LogEntry
@@ -224,14 +224,25 @@ def _check_plan(catalogue: Catalogue, route: Route | None, plan: Plan, body: Cha
         check_plan(plan)
     except InvalidPlanError as error:
         raise CommandRefusedError("invalid", str(error)) from error
-    served = _served(route)
     is_way_back = body.rollout is not None and body.step == BACK
     for target in plan.targets():
         check_active(catalogue, find_version(catalogue, target.model, target.version))
-    digest = replace(plan, salt=_salt_of(plan, body.key, route)).digest
+    if is_way_back:
+        return
     for target in plan.serving_targets():
-        if (target.model, target.version) not in served and not is_way_back:
-            check_policy(catalogue, find_version(catalogue, target.model, target.version), digest)
+        version = find_version(catalogue, target.model, target.version)
+        try:
+            check_policy(catalogue, version, _digest_for(catalogue, version, plan, body.key, route))
+        except CommandRefusedError:
+            if (target.model, target.version) not in _served(route):
+                raise
+
+
+def _digest_for(catalogue: Catalogue, version: ModelVersion, plan: Plan, key: str, route: Route | None) -> str:
+    """The digest that approvals of a version count for; empty where there are none to count."""
+    if not catalogue.notes_of(version).approvals:
+        return ""
+    return replace(plan, salt=_salt_of(plan, key, route)).digest
 
 
 def _served(route: Route | None) -> set[tuple[str, int]]:
@@ -254,9 +265,11 @@ def _salt_of(plan: Plan, key: str, route: Route | None) -> str:
 def _approved(catalogue: Catalogue, plan: Plan) -> Map[int, tuple[str, ...]]:
     """Version, by its control offset -> who approves it now, for this plan or as such; without those that nobody does."""
     found: dict[int, tuple[str, ...]] = {}
+    if not catalogue.notes:
+        return Map()
     for target in plan.targets():
         version = catalogue.version(target)
-        if version is not None:
+        if version is not None and catalogue.notes_of(version).approvals:
             words = catalogue.notes_of(version).words_on(plan.digest)
             found[version.control_offset] = tuple(word.actor for word in words if word.is_approved)
     return Map({offset: names for offset, names in found.items() if names})

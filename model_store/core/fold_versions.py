@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from immutables import Map
 
@@ -20,6 +19,7 @@ from model_store.core.commands import (
 from model_store.core.descriptor import Descriptor
 from model_store.core.errors import CommandRefusedError
 from model_store.core.plans import Target
+from model_store.core.replacing import replace
 from model_store.core.state import Catalogue, LogEntry
 from model_store.core.versions import (
     Approval,

@@ -12,10 +12,12 @@ the committed offset: the group's coordinator lets only the present owner commit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from immutables import Map
+
+from model_store.core.replacing import replace
 
 
 class Lane(NamedTuple):

@@ -11,8 +11,8 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Hashable
-from functools import lru_cache
-from typing import Any, TypeVar, cast
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 from immutables import Map
@@ -47,17 +47,56 @@ def write(value: Any, message: Message) -> None:
 
 def read(kind: type[Value], message: Message) -> Value:
     """The value of a class from a message of the same shape."""
-    fields = message.DESCRIPTOR.fields_by_name
-    found = {}
-    for name, reader in _readers(cast(Hashable, kind)).items():
-        field = fields.get(name)
-        if field is None or (field.has_presence and not message.HasField(name)):
-            continue
-        found[name] = reader(getattr(message, name))
-    for name, hint in _required(cast(Hashable, kind)).items():
-        if name not in found:
-            found[name] = _absent(hint)
-    return kind(**found)
+    values = []
+    for name, has_presence, reader, absent in _parts(cast(Hashable, kind), message.DESCRIPTOR):
+        if reader is None or (has_presence and not message.HasField(name)):
+            values.append(absent())
+        elif reader is _as_it_is:
+            values.append(getattr(message, name))
+        else:
+            values.append(reader(getattr(message, name)))
+    return kind(*values)
+
+
+class _Part(NamedTuple):
+    """One field of a class: its name, whether its message says that it is absent, how it is read (`None`: the message has
+    no such field), and what it is when it is absent.
+    """
+
+    name: str
+    has_presence: bool
+    reader: Read | None
+    absent: Callable[[], Any]
+
+
+@lru_cache(maxsize=256)
+def _parts(kind: Hashable, descriptor: Any) -> tuple[_Part, ...]:
+    """The fields of a class, in its order, beside those of a message."""
+    parts = []
+    for name, reader in _readers(kind).items():
+        field = descriptor.fields_by_name.get(name)
+        found = reader if field is not None else None
+        parts.append(_Part(name, field is not None and field.has_presence, found, _default(kind, name)))
+    return tuple(parts)
+
+
+def _default(kind: Any, name: str) -> Callable[[], Any]:
+    """What makes a field of a class whose message says nothing of it."""
+    if not dataclasses.is_dataclass(kind):
+        defaults = kind._field_defaults
+        return (
+            partial(_same, defaults[name]) if name in defaults else partial(_absent, typing.get_type_hints(kind)[name])
+        )
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory
+    if field.default is not dataclasses.MISSING:
+        return partial(_same, field.default)
+    return partial(_absent, typing.get_type_hints(kind)[name])
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _absent(hint: Any) -> Any:
@@ -66,20 +105,6 @@ def _absent(hint: Any) -> Any:
         return None
     names = {name: _absent(inner) for name, inner in typing.get_type_hints(hint).items()} if _is_class(hint) else None
     return hint(**names) if names is not None else hint()
-
-
-@lru_cache(maxsize=256)
-def _required(kind: Hashable) -> dict[str, Any]:
-    """Name -> type of the fields that a dataclass has no default for."""
-    if not dataclasses.is_dataclass(kind):
-        return {}
-    missing = dataclasses.MISSING
-    hints = typing.get_type_hints(kind)
-    return {
-        field.name: hints[field.name]
-        for field in dataclasses.fields(kind)
-        if field.default is missing and field.default_factory is missing
-    }
 
 
 def _write_all(items: tuple[Any, ...], repeated: Any) -> None:
@@ -104,12 +129,16 @@ def _reader(hint: Any) -> Read:
         return _reader(next(part for part in typing.get_args(hint) if part is not type(None)))
     if origin is tuple:
         item = _reader(typing.get_args(hint)[0])
-        return lambda repeated: tuple(item(each) for each in repeated)
+        return tuple if item is _as_it_is else lambda repeated: tuple([item(each) for each in repeated])
     if origin is Map:
         return lambda mapping: Map(dict(mapping))
     if _is_class(hint):
         return lambda message: read(hint, message)
-    return lambda scalar: scalar
+    return _as_it_is
+
+
+def _as_it_is(scalar: Any) -> Any:
+    return scalar
 
 
 def _is_class(hint: Any) -> bool:

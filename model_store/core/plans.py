@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from immutables import Map
 
 from model_store.core.errors import InvalidPlanError
+from model_store.core.replacing import replace
 from model_store.core.rules import InvalidRuleError, compile_rule
 from model_store.core.slots import SlotRun, layout
 

@@ -10,13 +10,14 @@ API replica, any one, decides when it goes on (`steered` says how) and writes th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from model_store.core.commands import Step
 from model_store.core.guards import Guard
 from model_store.core.plans import WHOLE, Arm, Plan, Target, scaled
+from model_store.core.replacing import replace
 
 CANARY: Final = "canary"
 BACK: Final = -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +18,7 @@ from immutables import Map
 
 from model_store.core.lanes import Lane
 from model_store.core.plans import Plan
+from model_store.core.replacing import replace
 from model_store.core.versions import ModelVersion
 
 ROUTE_HISTORY: Final = 100

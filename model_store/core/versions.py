@@ -6,12 +6,13 @@ say about it does, and is kept apart (`VersionNotes`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from immutables import Map
 
 from model_store.core.descriptor import Descriptor
+from model_store.core.replacing import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ this version does not know are kept in the values and written back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, cast
 
 from google.protobuf.message import DecodeError, Message
@@ -63,6 +64,11 @@ ENUMS: Final[dict[Dialect, dict[int, str]]] = {
     "sluice": {0: TENSORFLOW, 1: TENSORFLOWSAVED, 2: PMML},
     "pmml-1": {0: TENSORFLOW, 1: PMML},
 }
+
+_SHORT_BYTES: Final = 65_536
+"""Above it a descriptor's payload makes another look at all of it dear."""
+
+_EMPTY: Final[Map[str, Any]] = Map()
 
 Headers = Iterable[tuple[str, bytes | str | None]]
 
@@ -265,6 +271,12 @@ def signature_from_proto(message: control_pb2.ModelSignature) -> Signature:
     )
 
 
+@lru_cache(maxsize=1_000)
+def _signature(encoded: bytes) -> Signature:
+    """The reports of a model's versions say much the same signature: it is read once, and kept once."""
+    return signature_from_proto(control_pb2.ModelSignature.FromString(encoded))
+
+
 class _NotReadable(Exception):
     """A message that parses and still says nothing."""
 
@@ -298,6 +310,8 @@ def _descriptor(
     message: descriptor_pb2.ModelDescriptor, value: bytes, payload: bytes | None, dialect: Dialect
 ) -> Descriptor:
     content = message.WhichOneof("MessageContent")
+    is_all_known = _is_all_known(value)
+    unknown = _nothing_of if is_all_known else _unknown_of
     return Descriptor(
         name=message.name,
         data_type=message.data_type,
@@ -307,18 +321,18 @@ def _descriptor(
         size_bytes=len(payload) if payload is not None else None,
         sha256=hashlib.sha256(payload).digest() if payload is not None else message.sha256 or None,
         feature_mapping=tuple(
-            FeatureBinding(binding.feature, binding.field, _unknown(binding)) for binding in message.feature_mapping
+            [FeatureBinding(binding.feature, binding.field, unknown(binding)) for binding in message.feature_mapping]
         ),
         signature_name=message.signature_name,
         input_names=tuple(message.input_names),
         output_names=tuple(message.output_names),
-        golden_rows=tuple(_golden_row(row) for row in message.golden_rows),
+        golden_rows=tuple([_golden_row(row, unknown(row)) for row in message.golden_rows]),
         use_case=message.use_case,
         publisher=message.publisher,
         request_id=message.request_id,
         source=message.source,
-        preprocessing=_preprocessing(message),
-        unknown=unknown_fields(value, message.DESCRIPTOR.fields_by_number),
+        preprocessing=_preprocessing(message, unknown),
+        unknown=b"" if is_all_known else unknown_fields(value, message.DESCRIPTOR.fields_by_number),
     )
 
 
@@ -376,26 +390,46 @@ def _other(dialect: Dialect) -> Dialect:
     return "pmml-1" if dialect == "sluice" else "sluice"
 
 
-def _golden_row(row: descriptor_pb2.GoldenRow) -> GoldenRow:
+def _golden_row(row: descriptor_pb2.GoldenRow, unknown: bytes) -> GoldenRow:
     # dict() first: the message's mappings iterate over keys alone, which `Map` would take for pairs.
     return GoldenRow(
-        Map(dict(row.inputs)),
-        Map(dict(row.texts)),
-        Map(dict(row.outputs)),
-        Map(dict(row.labels)),
+        _map(row.inputs),
+        _map(row.texts),
+        _map(row.outputs),
+        _map(row.labels),
         row.tolerance,
-        _unknown(row),
+        unknown,
     )
 
 
-def _preprocessing(message: descriptor_pb2.ModelDescriptor) -> Preprocessing | None:
+def _preprocessing(
+    message: descriptor_pb2.ModelDescriptor, unknown: Callable[[Message], bytes]
+) -> Preprocessing | None:
     if not message.HasField("preprocessing"):
         return None
     hints = message.preprocessing
-    return Preprocessing(hints.width, hints.input, hints.output, _unknown(hints))
+    return Preprocessing(hints.width, hints.input, hints.output, unknown(hints))
 
 
-def _unknown(message: Message) -> bytes:
+def _map(mapping: Mapping[str, Any]) -> Map[str, Any]:
+    return Map(dict(mapping)) if mapping else _EMPTY
+
+
+def _is_all_known(value: bytes) -> bool:
+    """A descriptor has no field that this version does not know, at any depth. Of a long one it is not asked."""
+    if len(value) > _SHORT_BYTES:
+        return False
+    message = descriptor_pb2.ModelDescriptor.FromString(value)
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    return message.ByteSize() == size
+
+
+def _nothing_of(_message: Message) -> bytes:
+    return b""
+
+
+def _unknown_of(message: Message) -> bytes:
     return unknown_fields(message.SerializeToString(), message.DESCRIPTOR.fields_by_number)
 
 
@@ -450,7 +484,7 @@ def _model_report(message: control_pb2.ModelReport) -> ModelReport:
         at_ms=_milliseconds(message.at),
         load_ms=message.load_ms,
         swap_ms=message.swap_ms,
-        signature=signature_from_proto(message.signature) if message.HasField("signature") else None,
+        signature=_signature(message.signature.SerializeToString()) if message.HasField("signature") else None,
         sha256=message.sha256,
         engine=message.engine,
         artifact_bytes=message.artifact_bytes,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from immutables import Map
 
 from model_store.core.bounded import BoundedMap
 from model_store.core.control_records import ModelReport, ModelState, WorkerStarted
+from model_store.core.replacing import replace
 
 REPORTS_KEPT: Final = 10_000
 """How many descriptors a worker's reports are kept for, the newest."""
