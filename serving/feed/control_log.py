@@ -13,6 +13,7 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -20,6 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 from mode import Service
 
+from model_store.collector import collector_at_rest
 from serving.feed.batch import Header
 from serving.feed.errors import ControlTopicError
 from serving.feed.retrying import error_of, is_passing
@@ -179,6 +181,8 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
                 **self._properties,
             }
         )
+        at_rest = ExitStack()
+        at_rest.enter_context(collector_at_rest())
         try:
             first = self._begin() if self._begin is not None else 0
             self.applied = first
@@ -190,10 +194,13 @@ class ControlLog(Service, Generic[Decoded]):  # type: ignore[misc]  # mode has n
                 chunk, is_at_end = self._take([first, *consumer.consume(_CHUNK_RECORDS - 1, 0)])
                 if chunk:
                     self._hand_over(chunk)
+                if is_at_end:
+                    at_rest.close()
                 if is_at_end and not self.ready.is_set():
                     log.info("control_log.caught_up", topic=self.topic, offset=self.applied)
                     self._loop.call_soon_threadsafe(self.ready.set)
         finally:
+            at_rest.close()
             consumer.close()
 
     def _take(self, records: list[Any]) -> tuple[list[tuple[Any, ...]], bool]:
