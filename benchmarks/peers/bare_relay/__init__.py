@@ -1,0 +1,1 @@
+"""The floor: confluent-kafka reads and writes the same bytes."""

@@ -1,0 +1,1 @@
+"""What the Python peers share: the making of their environments, and modules that their programs import inside them."""
