@@ -17,6 +17,7 @@ small ones, and batches of one kind of record theirs among others. `PredictionCo
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ LABEL_CHARACTERS: Final = 100
 PARTS_OF_OCTAVE: Final = 32
 _LOWEST_EXPONENT: Final = -30
 _HIGHEST_EXPONENT: Final = 40
+_LOWEST_MAGNITUDE: Final = 2.0 ** (_LOWEST_EXPONENT - 1)
+_HIGHEST_MAGNITUDE: Final = 2.0**_HIGHEST_EXPONENT
+_FEW: Final = 24  # up to there numpy's calls cost more than a loop, measured
 LAST_BUCKET: Final = (_HIGHEST_EXPONENT - _LOWEST_EXPONENT) * PARTS_OF_OCTAVE + 1
 
 Kind = Literal["labels", "numbers", "mixed", "nothing"]
@@ -156,12 +160,14 @@ def counts_of_labels(counts: Iterable[tuple[str, int]], missing: int = 0, weight
 
 
 def counts_of_numbers(values: NDArray[np.float64], weight: int = 1) -> PredictionCounts:
-    """Numbers in their buckets. Vectorised.
+    """Numbers in their buckets. Vectorised, but where they are few: then calls of numpy would be most of the cost.
 
     Args:
         values: float64 (n,); NaN is a missing one, and infinity is beyond the last bound.
         weight: How often each counts, at least 1.
     """
+    if len(values) <= _FEW:
+        return _counts_of_few(values.tolist(), weight)
     known = values[values == values]
     found, counts = np.unique(number_buckets(known), return_counts=True)
     return PredictionCounts(
@@ -171,6 +177,27 @@ def counts_of_numbers(values: NDArray[np.float64], weight: int = 1) -> Predictio
     )
 
 
+def _counts_of_few(values: list[float], weight: int) -> PredictionCounts:
+    numbers: dict[int, int] = {}
+    missing = 0
+    for value in values:
+        if value == value:
+            bucket = _bucket(value)
+            numbers[bucket] = numbers.get(bucket, 0) + weight
+        else:
+            missing += weight
+    return PredictionCounts(numbers=numbers, missing=missing, excess=len(values) * weight * (weight - 1))
+
+
+def _bucket(value: float) -> int:
+    """As `number_buckets`, of one number."""
+    magnitude = min(max(abs(value), _LOWEST_MAGNITUDE), _HIGHEST_MAGNITUDE)
+    fraction, exponent = math.frexp(magnitude)
+    part = int(fraction * (2 * PARTS_OF_OCTAVE)) - PARTS_OF_OCTAVE
+    bucket = max((exponent - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + part + 1, 0)
+    return -bucket if value < 0 else bucket
+
+
 def number_buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bucket of each number, int64 (n,). Grows with the number; the negative number has the negative bucket.
 
@@ -178,7 +205,7 @@ def number_buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
         values: float64 (n,), without NaN.
     """
     # Zero has no exponent of its own; half of the smallest magnitude that counts stands for all below it.
-    magnitudes = np.clip(np.abs(values), 2.0 ** (_LOWEST_EXPONENT - 1), 2.0**_HIGHEST_EXPONENT)
+    magnitudes = np.clip(np.abs(values), _LOWEST_MAGNITUDE, _HIGHEST_MAGNITUDE)
     fractions, exponents = np.frexp(magnitudes)
     parts = (fractions * (2 * PARTS_OF_OCTAVE)).astype(np.int64) - PARTS_OF_OCTAVE
     buckets = np.maximum((exponents - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + parts + 1, 0).astype(np.int64)
