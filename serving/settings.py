@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from serving.core.errors import SettingsError
@@ -66,10 +66,19 @@ class Artifacts(Section):
 class Engines(Section):
     """How models are computed."""
 
-    fast_pmml: bool = False
-    """Compute PMML models that are plain arithmetic (linear models, trees, forests, small networks) in the worker's own process,
-    where they were found to agree with the engine on thousands of rows, and go on comparing samples. Numbers may differ from
-    the engine's in the last bits (1e-12), so a replay is equal bit for bit only where both sides computed alike."""
+    fast_pmml: Literal["exact", "tolerant", "off"] = "exact"
+    """Compute PMML models that are plain arithmetic in the worker's own process, where they were found to agree with the engine
+    on thousands of rows, and go on comparing samples. `exact`: only models whose every number is the engine's bit for bit
+    (linear models, trees, forests), so that it makes no difference to a replay which of them computed. `tolerant`: also models
+    with `exp` or powers and small networks, whose numbers may differ in the last bits (1e-12). `off`: the engine computes
+    all. `true` and `false` are `tolerant` and `off`."""
+
+    @field_validator("fast_pmml", mode="before")
+    @classmethod
+    def _words_for_truth(cls, value: object) -> object:
+        # YAML reads a bare `off` as false.
+        word = str(value).lower()
+        return {"true": "tolerant", "false": "off"}.get(word, word)
 
 
 class Limits(Section):
@@ -301,4 +310,5 @@ def _resolved(settings: Settings, base: Path) -> Settings:
 
 def engine_options(settings: Settings) -> dict[str, dict[str, object]]:
     """Model type -> arguments of its engine; see `EngineRegistry`."""
-    return {"PMML": {"fast": settings.engines.fast_pmml}}
+    fast = settings.engines.fast_pmml
+    return {"PMML": {"fast": None if fast == "off" else fast}}

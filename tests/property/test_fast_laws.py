@@ -95,7 +95,8 @@ def test_a_forest_of_classes_does_what_the_standard_says_or_leaves_it_to_the_eng
 
     decided = np.setdiff1d(np.arange(60), [] if answer.undecided is None else answer.undecided)
     shares = answer.predictions.columns["probability"]
-    ties = {row for row in decided.tolist() if (shares[row] == shares[row].max()).sum() > 1}
+    # The standard does not say in which order to add, so it leaves open what is nearly equal.
+    ties = {row for row in decided.tolist() if (shares[row] >= shares[row].max() - 1e-12).sum() > 1}
     decided = np.array([row for row in decided.tolist() if row not in ties], np.intp)
     assert differences(document, [rows[row] for row in decided], taken(answer.predictions, decided)) == []
 

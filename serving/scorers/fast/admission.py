@@ -1,8 +1,11 @@
 """Whether a flat model may score in place of the engine that loaded the same document: only if the two never differ.
 
 They are held against one another on the rows that the document brings for its own verification and on some thousands of
-made-up ones (`rows`): the same records fail, for the same reasons; labels are the same; numbers are equal to one part in
-10^12. Records that the flat model leaves to the engine are not compared, but few ordinary ones may be such.
+made-up ones (`rows`): the same records fail, for the same reasons; labels are the same; numbers are equal. What equal means
+is the *agreement* that is asked for. `exact`: every bit is the same (nought and minus nought differ, NaN is NaN), and the
+model does nothing from which another bit could come on a record that was not compared: its arithmetic is what IEEE 754
+prescribes, in the engine's order. `tolerant`: numbers are equal to one part in 10^12, whatever the arithmetic.
+Records that the flat model leaves to the engine are not compared, but few ordinary ones may be such.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +30,13 @@ from serving.scorers.pmml.document import Document
 from serving.scorers.pmml.signature import Schema
 from serving.scorers.pmml.verification import check_verification_rows
 
+Agreement = Literal["exact", "tolerant"]
+"""See the module."""
+
 TOLERANCE: Final = 1e-12
-"""Of a number, relative."""
+"""Of a number, relative, where the agreement is `tolerant`."""
 SHARE_TOLERANCE: Final = 1e-14
-"""Of an element of a vector of probabilities, absolute: the last bits of the small ones are those of the large ones."""
+"""The same of an element of a vector of probabilities, absolute: the last bits of the small ones are those of the large ones."""
 
 _PIECE_ROWS: Final = 256
 _SMALL_ROWS: Final = 3
@@ -58,7 +64,14 @@ class Disagreement:
         return f"{self.what} for the record {self.record}"
 
 
-def admit(document: Document, schema: Schema, signature: Signature, reference: Score, seconds: float) -> Evaluator:
+def admit(
+    document: Document,
+    schema: Schema,
+    signature: Signature,
+    reference: Score,
+    seconds: float,
+    agreement: Agreement = "exact",
+) -> Evaluator:
     """Compile a document and hold it against the engine.
 
     Args:
@@ -67,17 +80,20 @@ def admit(document: Document, schema: Schema, signature: Signature, reference: S
         signature: Of the reference scorer.
         reference: Scores a batch by the engine.
         seconds: Longest time for the comparison.
+        agreement: What it is to find.
 
     Raises:
         NotFastError: The document is not for the fast tier, or the two differ, or could not be compared in time.
     """
     deadline = monotonic() + seconds
     evaluator, graph = compile_document(document, schema, signature)
+    if agreement == "exact" and evaluator.approximate is not None:
+        raise NotFastError(f"{evaluator.approximate} may differ from the engine's in the last bits")
     try:
         if isinstance(evaluator, ClassModel):
             evaluator = _taught(evaluator, reference)
         rows = made_up(document.root, evaluator.inputs, graph)
-        hold_against(evaluator, reference, rows, deadline)
+        hold_against(evaluator, reference, rows, deadline, agreement)
         final = evaluator
         check_verification_rows(lambda features: _resolved(final, reference, features), document, schema)
     except SignatureError as error:
@@ -87,7 +103,9 @@ def admit(document: Document, schema: Schema, signature: Signature, reference: S
     return evaluator
 
 
-def hold_against(evaluator: Evaluator, reference: Score, rows: MadeUp, deadline: float) -> int:
+def hold_against(
+    evaluator: Evaluator, reference: Score, rows: MadeUp, deadline: float, agreement: Agreement = "exact"
+) -> int:
     """Compare on made-up rows, in pieces, until `deadline` of `time.monotonic`. Returns how many were compared.
 
     Raises:
@@ -102,7 +120,7 @@ def hold_against(evaluator: Evaluator, reference: Score, rows: MadeUp, deadline:
             break
         piece = rows.features.take(np.arange(start, min(start + _PIECE_ROWS, total)))
         given = reference(piece)
-        undecided = _compare_piece(evaluator, piece, given)
+        undecided = _compare_piece(evaluator, piece, given, agreement)
         is_ordinary = rows.is_ordinary[start : start + _PIECE_ROWS]
         ordinary += int(is_ordinary.sum())
         open_rows += int(is_ordinary[undecided].sum())
@@ -112,23 +130,27 @@ def hold_against(evaluator: Evaluator, reference: Score, rows: MadeUp, deadline:
     return compared
 
 
-def _compare_piece(evaluator: Evaluator, piece: Features, given: Predictions) -> NDArray[np.intp]:
+def _compare_piece(evaluator: Evaluator, piece: Features, given: Predictions, agreement: Agreement) -> NDArray[np.intp]:
     """Compare whole, and a few rows by themselves, which are computed in another way."""
     answer = evaluator.evaluate(piece)
     undecided = np.empty(0, np.intp) if answer.undecided is None else answer.undecided
-    found = disagreement(piece, answer.predictions, given, undecided)
+    found = disagreement(piece, answer.predictions, given, undecided, agreement)
     for start in range(0, min(len(piece), 4 * _SMALL_ROWS), _SMALL_ROWS):
         few = np.arange(start, min(start + _SMALL_ROWS, len(piece)))
         small = evaluator.evaluate(piece.take(few))
         left_out = np.empty(0, np.intp) if small.undecided is None else small.undecided
-        found = found or disagreement(piece.take(few), small.predictions, taken(given, few), left_out)
+        found = found or disagreement(piece.take(few), small.predictions, taken(given, few), left_out, agreement)
     if found is not None:
         raise NotFastError(f"it differs from the engine: {found}")
     return undecided
 
 
 def disagreement(
-    features: Features, fast: Predictions, reference: Predictions, left_out: NDArray[np.intp]
+    features: Features,
+    fast: Predictions,
+    reference: Predictions,
+    left_out: NDArray[np.intp],
+    agreement: Agreement = "exact",
 ) -> Disagreement | None:
     """The first record about which they differ, but for those at the positions `left_out`; `None` if there is none."""
     counts = np.ones(len(features), np.bool_)
@@ -143,7 +165,7 @@ def disagreement(
         return Disagreement(0, "there are other outputs", "")
     for name, theirs_column in reference.columns.items():
         ours_column = fast.columns[name]
-        differs = _differs(ours_column, theirs_column) & counts
+        differs = _differs(ours_column, theirs_column, agreement) & counts
         if differs.any():
             row = int(np.argmax(differs))
             what = f"{name}: {_cell(theirs_column, row)} by the engine, {_cell(ours_column, row)} by the flat model"
@@ -151,20 +173,29 @@ def disagreement(
     return None
 
 
-def _differs(ours: Column, theirs: Column) -> NDArray[np.bool_]:
+def _differs(ours: Column, theirs: Column, agreement: Agreement) -> NDArray[np.bool_]:
     if isinstance(ours, TextColumn) or isinstance(theirs, TextColumn):
         if not (isinstance(ours, TextColumn) and isinstance(theirs, TextColumn)):
             return np.ones(1, np.bool_)
         unlike: NDArray[np.bool_] = np.not_equal(_texts(ours), _texts(theirs)).astype(np.bool_)
         return unlike
-    with np.errstate(all="ignore"):
-        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-        slack = TOLERANCE * np.maximum(np.abs(ours), np.abs(theirs))
-        if ours.ndim > 1:
-            slack = np.maximum(slack, SHARE_TOLERANCE)
-        same |= np.isfinite(ours) & np.isfinite(theirs) & (np.abs(ours - theirs) <= slack)
-    differs: NDArray[np.bool_] = ~same if same.ndim == 1 else ~same.all(axis=1)
-    return differs
+    same = _same_bits(ours, theirs)
+    if agreement == "tolerant":
+        with np.errstate(all="ignore"):
+            slack = TOLERANCE * np.maximum(np.abs(ours), np.abs(theirs))
+            if ours.ndim > 1:
+                slack = np.maximum(slack, SHARE_TOLERANCE)
+            same |= np.isfinite(ours) & np.isfinite(theirs) & (np.abs(ours - theirs) <= slack)
+    differs = ~same
+    return differs if differs.ndim == 1 else np.asarray(differs.any(axis=1))
+
+
+def _same_bits(ours: NDArray[Any], theirs: NDArray[Any]) -> NDArray[np.bool_]:
+    """NaN is the same as any NaN."""
+    left, right = np.ascontiguousarray(ours, np.float64), np.ascontiguousarray(theirs, np.float64)
+    same: NDArray[np.bool_] = left.view(np.int64) == right.view(np.int64)
+    same |= np.isnan(left) & np.isnan(right)
+    return same
 
 
 def _texts(column: TextColumn) -> NDArray[np.object_]:

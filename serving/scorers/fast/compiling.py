@@ -18,7 +18,7 @@ from serving.scorers.fast.forest import Ensemble, SingleTree
 from serving.scorers.fast.grammar import NotFastError, check_grammar, number_of, only
 from serving.scorers.fast.inputs import InputsBuilder, check_inner_schema
 from serving.scorers.fast.linear import INVERSE_LINKS, Shares, Term, Value, WeightedSum
-from serving.scorers.fast.model import ClassModel, Core, Evaluator, TreeModel, ValueModel
+from serving.scorers.fast.model import CLOSE, ClassModel, Core, Evaluator, TreeModel, ValueModel
 from serving.scorers.fast.network import ACTIVATIONS, Layer, Network, Norm
 from serving.scorers.fast.trees import Graph, TreeCompiler
 from serving.scorers.pmml.document import Document
@@ -107,7 +107,8 @@ class _Compiler:
         return ValueModel(self._inputs.build(), core, self._outputs[0].name)
 
     def _class_model(self, core: Core, first_wins: bool) -> ClassModel:
-        return ClassModel(self._inputs.build(), core, self._outputs, first_wins, None)
+        close = 0.0 if core.approximate is None else CLOSE
+        return ClassModel(self._inputs.build(), core, self._outputs, first_wins, None, close)
 
     def _tree(self) -> tuple[Evaluator, Graph]:
         compiler = TreeCompiler(self._inputs, self._schema.categories, self._class_of, "node" in self._kinds)
@@ -142,19 +143,19 @@ class _Compiler:
         return self._class_model(core, first_wins), compiler.graph
 
     def _combination(self, method: str, graph: Graph, weights: list[float]) -> Ensemble:
-        trees, ones = float(len(weights)), [1.0] * len(weights)
+        trees = float(len(weights))
         total = float(np.add.accumulate(weights)[-1])
         if not total > 0:
             raise NotFastError("the weights of the segments do not sum to a positive number")
         match method, self._is_classification:
             case "average", _:
-                return Ensemble(graph, ones, trees, is_vote=False)
+                return Ensemble(graph, None, trees, is_vote=False)
             case "weightedAverage", _:
                 return Ensemble(graph, weights, total, is_vote=False)
             case "sum", False:
-                return Ensemble(graph, ones, 1.0, is_vote=False)
+                return Ensemble(graph, None, 1.0, is_vote=False)
             case "majorityVote", True:
-                return Ensemble(graph, ones, trees, is_vote=True)
+                return Ensemble(graph, None, trees, is_vote=True)
             case "weightedMajorityVote", True:
                 return Ensemble(graph, weights, trees, is_vote=True)
         raise NotFastError(f"the trees are combined by {method!r}")
@@ -188,8 +189,9 @@ class _Compiler:
                 raise NotFastError("an exponent is not a whole number")
             return Term(coefficient, ((self._inputs.number(name), exponent),))
         if element.tag == "CategoricalPredictor":
-            column = self._inputs.indicator(name, [element.get("value", "")], 1.0, 0.0, 0.0)
-            return Term(coefficient, ((column, 1.0),))
+            # The engine adds the coefficient or a plain nought; nought times a negative coefficient would be a negative one.
+            column = self._inputs.indicator(name, [element.get("value", "")], coefficient, 0.0, 0.0)
+            return Term(1.0, ((column, 1.0),))
         only(element, "FieldRef")
         factors = tuple((self._inputs.number(reference.get("field", "")), 1.0) for reference in element)
         if not factors:
@@ -217,7 +219,8 @@ class _Compiler:
             factors = self._factors(cells.get(weight.get("parameterName", ""), []))
             terms.append(Term(number_of(weight, "beta"), factors, zero_wins=len(factors) != 1))
         if terms and not terms[0].factors:
-            intercept = terms.pop(0).coefficient
+            # The engine adds it to nought.
+            intercept = 0.0 + terms.pop(0).coefficient
         return self._value_model(Value(WeightedSum(intercept, terms), link))
 
     def _factors(self, cells: Sequence[Element]) -> tuple[tuple[int, float], ...]:

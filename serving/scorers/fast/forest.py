@@ -5,8 +5,8 @@ out (0 false, 1 true, 2 missing) is added to it and no multiplication is needed.
 itself, so records that are done early wait where they are. A handful of records is walked in plain Python instead, which
 is several times quicker than numpy's calls; both find the same leaf, because all they do is to compare.
 
-What the trees of a forest give is added up tree by tree, in the order of the document, which is what the engine does:
-sums agree to the last bit, and a record's answer does not depend on the batch that it is in.
+What the trees of a forest give is added up tree by tree, in the order of the document, and divided at the end, which is
+what the engine does: sums agree to the last bit, and a record's answer does not depend on the batch that it is in.
 """
 
 from __future__ import annotations
@@ -117,12 +117,13 @@ class Ensemble:
 
     Args:
         graph: The trees.
-        weights: A factor for each tree.
+        weights: A factor for each tree; `None` for no weighing. The engine begins a weighted sum with nought and a plain one
+            with its first term, which is the same but for negative noughts.
         divisor: What the sum is divided by.
         is_vote: Trees give one vote for their label instead of their values.
     """
 
-    def __init__(self, graph: Graph, weights: list[float], divisor: float, is_vote: bool) -> None:
+    def __init__(self, graph: Graph, weights: list[float] | None, divisor: float, is_vote: bool) -> None:
         values = np.array([leaf.values for leaf in graph.leaves])
         if is_vote:
             labels = np.array([leaf.label for leaf in graph.leaves])
@@ -130,8 +131,13 @@ class Ensemble:
             values[labels < 0] = np.nan
         self._forest = Forest(graph)
         self._values = values
-        self._weights = None if all(weight == 1.0 for weight in weights) else np.array(weights)[:, None, None]
+        self._weights = None if weights is None else np.array(weights)[:, None, None]
         self._divisor = divisor
+
+    @property
+    def approximate(self) -> None:
+        """See `Core.approximate`: never."""
+        return None
 
     def compute(self, matrix: Numbers) -> tuple[Numbers, None]:
         """The combined values of each record: (n, width of a leaf's values). See `Core`."""
@@ -148,6 +154,8 @@ class Ensemble:
         if self._weights is not None:
             given *= self._weights
         total = sum_in_order(given)
+        if self._weights is not None:
+            total += 0.0
         return total if self._divisor == 1.0 else total / self._divisor
 
 

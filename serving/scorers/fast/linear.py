@@ -1,7 +1,8 @@
 """Weighted sums of numbers and their products, and what is made of the sums: a value, or the probability of each class.
 
 Terms are computed and added in the order of the document, one after another, so that the sums are the engine's to the
-last bit. `exp` is numpy's and not Java's; the two differ in the last bit at most.
+last bit: a product and an addition are what IEEE 754 says, in numpy as in Java. `exp` and `pow` are numpy's and not Java's; they
+differ in the last bit now and then, so a model with one of them is only approximately the engine's, and says so.
 """
 
 from __future__ import annotations
@@ -70,6 +71,11 @@ class WeightedSum:
         self._coefficients = [term.coefficient for term in terms]
         self._column = np.array(self._coefficients)[:, None]
 
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+        return None if all(exponent == 1.0 for term in self._terms for _, exponent in term.factors) else "a power"
+
     def compute(self, matrix: Numbers) -> Numbers:
         """The sum of each record: (n,)."""
         if not self._terms:
@@ -115,6 +121,11 @@ class Value:
     weighted: WeightedSum
     link: str
 
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+        return self.weighted.approximate if self.link == "identity" else f"the link {self.link!r}"
+
     def compute(self, matrix: Numbers) -> tuple[Numbers, None]:
         """The value of each record: (n, 1). See `Core`."""
         sums = self.weighted.compute(matrix)
@@ -135,6 +146,13 @@ class Shares:
     positions: tuple[int, ...]
     method: str
 
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+        if self.method not in ("simplemax", "none"):
+            return f"normalisation by {self.method!r}"
+        return next((weighted.approximate for weighted in self.sums if weighted.approximate), None)
+
     def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
         """The probabilities of each record: (n, classes), and which have a sum that is not a number. See `Core`."""
         sums = np.array([weighted.compute(matrix) for weighted in self.sums])
@@ -150,7 +168,7 @@ class Shares:
             chance = 1.0 / (1.0 + np.exp(-np.where(is_last_trivial, sums[0], sums[1])))
             shares = np.where(is_last_trivial, [chance, 1.0 - chance], [1.0 - chance, chance])
         else:
-            first = np.clip(sums[0], 0.0, 1.0)
+            first = np.where(sums[0] < 0.0, 0.0, np.where(sums[0] > 1.0, 1.0, sums[0]))
             shares = np.array([first, 1.0 - first])
         shares[:, is_null] = math.nan
         ordered = np.empty((len(matrix), len(self.sums)))

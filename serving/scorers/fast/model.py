@@ -22,7 +22,7 @@ from serving.scorers.fast.refusals import why_no_result
 Numbers = NDArray[np.float64]
 
 CLOSE: Final = 1e-12
-"""Probabilities that differ by no more are taken for equal."""
+"""Probabilities of an approximate core that differ by no more are taken for equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,23 @@ class Evaluator(Protocol):
     def inputs(self) -> Inputs:
         """What it makes of a batch's columns."""
 
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+
     def evaluate(self, features: Features) -> Answer:
         """Score all records. The same record gets the same answer in any batch."""
 
 
 class Core(Protocol):
     """The arithmetic of a model."""
+
+    @property
+    def approximate(self) -> str | None:
+        """Which part of it may differ from the engine's in the last bits; `None` if all is bit for bit by construction.
+
+        By construction are comparisons, look-ups, and the operations of IEEE 754 (+, -, *, /) done in the engine's order.
+        """
 
     def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_] | None]:
         """(n, columns) -> (n, classes) probabilities, or (n, 1) values, NaN for nothing; and which records have nothing.
@@ -66,6 +77,11 @@ class ValueModel:
     inputs: Inputs
     core: Core
     output: str
+
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+        return self.core.approximate
 
     def evaluate(self, features: Features) -> Answer:
         """See `Evaluator.evaluate`."""
@@ -93,6 +109,11 @@ class TreeModel:
     tree: SingleTree
     outputs: tuple[TensorSpec, ...]
     kinds: tuple[str, ...]
+
+    @property
+    def approximate(self) -> None:
+        """See `Core.approximate`: never."""
+        return None
 
     def evaluate(self, features: Features) -> Answer:
         """See `Evaluator.evaluate`."""
@@ -133,6 +154,7 @@ class ClassModel:
         first_wins: Of classes of exactly the same probability the first is meant; otherwise the record is undecided.
         nothing: The class of a record without probabilities, where the core cannot tell why it has none. `None` for not
             known, which makes it undecided.
+        close: Probabilities that differ by no more are taken for equal: nought where the core is the engine's bit for bit.
     """
 
     inputs: Inputs
@@ -140,6 +162,12 @@ class ClassModel:
     outputs: tuple[TensorSpec, ...]
     first_wins: bool
     nothing: int | None
+    close: float = CLOSE
+
+    @property
+    def approximate(self) -> str | None:
+        """See `Core.approximate`."""
+        return self.core.approximate
 
     def evaluate(self, features: Features) -> Answer:
         """See `Evaluator.evaluate`."""
@@ -150,7 +178,7 @@ class ClassModel:
         rows = np.arange(len(shares))
         best = shares[rows, codes]
         # A NaN makes the comparison false, so a row with one counts as none of them, not as one.
-        near = (shares >= (best - CLOSE)[:, None]).sum(axis=1)
+        near = (shares >= (best - self.close)[:, None]).sum(axis=1)
         is_open: NDArray[np.bool_] = near != 1
         null: NDArray[np.bool_] = np.zeros(len(shares), np.bool_)
         if is_open.any():

@@ -1,4 +1,4 @@
-"""Small neural networks: layers of weighted sums, each summed in the order of the document."""
+"""Small neural networks: layers of weighted sums, each summed in the order of the document, which is not quite the engine's."""
 
 from __future__ import annotations
 
@@ -91,6 +91,11 @@ class Network:
     norms: tuple[Norm, ...]
     layers: tuple[Layer, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def approximate(self) -> str:
+        """See `Core.approximate`. Even without `exp`: the engine adds up a neuron's terms in an order of its own."""
+        return "the sums of a network"
 
     def compute(self, matrix: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
         """The outputs of each record: (n, outputs), and which records miss an input. See `Core`."""

@@ -29,7 +29,7 @@ from model_store.core.signature import Signature
 from serving.core.columns import Features, Predictions
 from serving.core.errors import ScoringError
 from serving.scorers.base import Scorer
-from serving.scorers.fast.admission import Score, disagreement
+from serving.scorers.fast.admission import TOLERANCE, Agreement, Score, disagreement
 from serving.scorers.fast.joining import joined, taken
 from serving.scorers.fast.model import Evaluator
 
@@ -85,6 +85,7 @@ class FastScorer:
         watch: Watch,
         check: Score | None = None,
         sample_seconds: float = SAMPLE_SECONDS,
+        agreement: Agreement = "exact",
     ) -> None:
         """Wrap an admitted model.
 
@@ -94,6 +95,7 @@ class FastScorer:
             watch: Where samples are compared.
             check: Scores a sample by the engine without delaying batches; `reference.score` if there is nothing better.
             sample_seconds: Least time between two samples.
+            agreement: What is asked of samples, as it was at admission.
         """
         self.reference = reference
         self.disagreements = 0
@@ -102,6 +104,7 @@ class FastScorer:
         self._watch = watch
         self._check = check or reference.score
         self._sample_seconds = sample_seconds
+        self._agreement = agreement
         self._is_fast = True
         self._is_closed = False
         self._is_watching = False
@@ -120,8 +123,10 @@ class FastScorer:
     @property
     def engine(self) -> str:
         """See `Scorer.engine`; says who computes."""
-        how = f"computed in place by numpy {np.__version__}" if self._is_fast else "no longer computed in place"
-        return f"{self.reference.engine}; {how}"
+        if not self._is_fast:
+            return f"{self.reference.engine}; no longer computed in place"
+        how = "bit for bit the same" if self._agreement == "exact" else f"to {TOLERANCE:g} the same"
+        return f"{self.reference.engine}; computed in place by numpy {np.__version__}, {how}"
 
     @property
     def runs_elsewhere(self) -> bool:
@@ -217,7 +222,7 @@ class FastScorer:
             self._is_watching = False
 
     def _compare(self, features: Features, said: Predictions) -> None:
-        found = disagreement(features, said, self._check(features), _NOTHING)
+        found = disagreement(features, said, self._check(features), _NOTHING, self._agreement)
         self.watched_rows += len(features)
         if found is not None:
             self.disagreements += 1

@@ -10,7 +10,7 @@ import structlog
 
 from serving.core.errors import DamagedModelError, ModelLimitError, ScoringError, SignatureError
 from serving.scorers.base import Artifact
-from serving.scorers.fast.admission import admit
+from serving.scorers.fast.admission import Agreement, admit
 from serving.scorers.fast.grammar import NotFastError
 from serving.scorers.fast.scorer import FastScorer, Watch
 from serving.scorers.pmml.document import Document, parse
@@ -24,7 +24,8 @@ from serving.scorers.pmml.verification import check_verification_rows, self_chec
 log = structlog.get_logger(__name__)
 
 _NUMBERS = frozenset({"integer", "float", "double"})
-_ADMISSION_SECONDS: Final = 3.0
+# Thousands of records through a Java machine that is cold take about a second; a forest of a thousand trees takes ten.
+_ADMISSION_SECONDS: Final = 10.0
 # Of the time that is left for the load: a model that loads slowly must not be refused over a comparison.
 _ADMISSION_SHARE: Final = 0.25
 
@@ -32,10 +33,11 @@ _ADMISSION_SHARE: Final = 0.25
 class PmmlEngine:
     """See `Engine`. All scorers of one engine share one child, which is started with the first of them.
 
-    With `fast`, models that are plain arithmetic are computed in place, once they agree with the child (`scorers.fast`).
+    With `fast`, models that are plain arithmetic are computed in place, once they agree with the child (`scorers.fast`);
+    `fast` is how well they have to agree, `None` is never.
     """
 
-    def __init__(self, options: ChildOptions | None = None, fast: bool = False) -> None:
+    def __init__(self, options: ChildOptions | None = None, fast: Agreement | None = None) -> None:
         self._supervisor = Supervisor(options)
         self._fast = fast
         self._watch = Watch()
@@ -69,21 +71,24 @@ class PmmlEngine:
             except ScoringError as error:
                 raise SignatureError(f"self-check: {error}") from error
             left = _left(deadline, artifact.limits.load_seconds)
-            return self._quickened(scorer, document, left * _ADMISSION_SHARE) if self._fast else scorer
+            return self._quickened(scorer, document, self._fast, left * _ADMISSION_SHARE) if self._fast else scorer
         except BaseException:
             self._supervisor.unload(number)
             raise
 
-    def _quickened(self, scorer: PmmlScorer, document: Document, seconds: float) -> PmmlScorer | FastScorer:
+    def _quickened(
+        self, scorer: PmmlScorer, document: Document, agreement: Agreement, seconds: float
+    ) -> PmmlScorer | FastScorer:
         """The scorer with a flat model in front of it; the scorer alone, which says why, if the model is not for that."""
         try:
             evaluator = admit(
-                document, scorer.schema, scorer.signature, scorer.try_out, min(seconds, _ADMISSION_SECONDS)
+                document, scorer.schema, scorer.signature, scorer.try_out, min(seconds, _ADMISSION_SECONDS), agreement
             )
         except NotFastError as error:
             log.info("model.not_fast", model=document.model.get("modelName"), reason=str(error))
             return replace(scorer, _engine=f"{scorer.engine}; not computed in place: {error}")
-        return FastScorer(scorer, evaluator, self._watch, scorer.try_out)
+        log.info("model.fast", model=document.model.get("modelName"), agreement=agreement)
+        return FastScorer(scorer, evaluator, self._watch, scorer.try_out, agreement=agreement)
 
     def close(self) -> None:
         """See `Engine.close`."""
