@@ -47,9 +47,10 @@ class Ledger:
 
     times: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
     foreign: int = 0
+    _distinct: int = 0
 
     def add(self, index: NDArray[np.int64]) -> None:
-        """Take the numbers of a chunk of results."""
+        """Take the numbers of a chunk of results; negative ones are of no record."""
         known = index[index >= 0]
         self.foreign += len(index) - len(known)
         if not len(known):
@@ -58,11 +59,13 @@ class Ledger:
             grown = np.zeros(max(int(known.max()) + 1, 2 * len(self.times)), np.uint16)
             grown[: len(self.times)] = self.times
             self.times = grown
-        np.add.at(self.times, known, 1)
+        each, count = np.unique(known, return_counts=True)
+        self._distinct += int(np.count_nonzero(self.times[each] == 0))
+        self.times[each] += count.astype(np.uint16)
 
-    def distinct(self, sent: int) -> int:
-        """How many of the first `sent` records came back at least once."""
-        return int(np.count_nonzero(self.times[:sent]))
+    def distinct(self) -> int:
+        """How many records came back at least once, those that were never sent among them."""
+        return self._distinct
 
     def account(self, sent: int) -> Account:
         """What became of the first `sent` records; results of any beyond them are foreign."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from benchmarks.accounting import Known
@@ -9,6 +11,7 @@ from benchmarks.models import BOTTLES, model
 from benchmarks.peer import ModelKind
 
 
+@cache
 def known_answers(*kinds: ModelKind) -> list[Known]:
     """Of the models that may have scored; for a relay, that the bytes are the record's own."""
     found = []

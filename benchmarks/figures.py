@@ -73,6 +73,13 @@ class Throughput(Figure):
         return self.checked > 0 and not self.wrong and not self.flawed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling(Throughput):
+    """The same, to compare one process with two."""
+
+    part: ClassVar[str] = "scaling"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A measurement that could not be made, and why."""

@@ -14,6 +14,7 @@ from benchmarks.discovery import Entry, folder_of
 from benchmarks.models import NAME, Model, model
 from benchmarks.peer import ModelKind
 from benchmarks.processes import ProcessTree
+from benchmarks.reader import Decoder
 from benchmarks.records import PARTITIONS
 from benchmarks.topics import CONTROL, Topics
 from sluice.stack.ports import free_port
@@ -34,15 +35,26 @@ class Site:
         source: Topic of records.
         sink: Topic of results.
         control: Topic of descriptors.
+        folder: For files of this run.
         tree: Its processes, once it was started.
     """
 
     tree: ProcessTree
 
     def __init__(
-        self, entry: Entry, topics: Topics, source: str, sink: str, control: str, folder: Path, processes: int
+        self,
+        entry: Entry,
+        topics: Topics,
+        source: str,
+        sink: str,
+        control: str,
+        publisher: Publisher,
+        folder: Path,
+        processes: int,
     ) -> None:
         self.entry, self.topics, self.source, self.sink, self.control = entry, topics, source, sink, control
+        self.folder = folder
+        self._publisher = publisher
         self._log = folder / "log.txt"
         state = folder / "state"
         state.mkdir()
@@ -62,6 +74,10 @@ class Site:
             **entry.peer.environment,
         }
 
+    def decoder(self) -> Decoder:
+        """Of its results."""
+        return Decoder(self.entry.model, self.entry.peer.wire, self.source)
+
     def start(self) -> None:
         """Start it, or start it again on what it kept."""
         command = self.entry.peer.command(folder_of(self.entry.peer))
@@ -72,7 +88,7 @@ class Site:
         if self.entry.peer.swap is not None:
             self.entry.peer.swap(self._environment, model(kind).path)
         else:
-            publish(self.topics.bootstrap, self.control, model(kind))
+            self._publisher.publish(self.control, model(kind))
 
     def wait_for(self, count: int, timeout_seconds: float, poll_seconds: float = 0.05) -> int:
         """Until the sink holds `count` records; returns how many it holds.
@@ -105,9 +121,10 @@ def site(entry: Entry, topics: Topics, source: str, processes: int = 1) -> Itera
         topics.new("out") as sink,
         topics.new("control", 1, **CONTROL) as control,
     ):
-        if entry.peer.begins_from_control:
-            publish(topics.bootstrap, control, model(entry.model))
-        made = Site(entry, topics, source, sink, control, Path(folder), processes)
+        publisher = Publisher(topics.bootstrap)
+        if entry.model and entry.peer.swaps:
+            publisher.publish(control, model(entry.model))
+        made = Site(entry, topics, source, sink, control, publisher, Path(folder), processes)
         try:
             yield made
         finally:
@@ -115,13 +132,20 @@ def site(entry: Entry, topics: Topics, source: str, processes: int = 1) -> Itera
                 made.tree.stop()
 
 
-def publish(bootstrap: str, control: str, new: Model) -> None:
-    """A bare descriptor, as any publisher sends it.
+class Publisher:
+    """Announces models, as any publisher does; connected before, so that a swap costs the machine no more than itself."""
 
-    Raises:
-        RuntimeError: The broker did not take it in 30 s.
-    """
-    producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "linger.ms": 0})
-    producer.produce(control, new.descriptor(), NAME.encode())
-    if producer.flush(30):
-        raise RuntimeError("the model could not be published")
+    def __init__(self, bootstrap: str) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "linger.ms": 0, "log_level": 3}
+        )
+
+    def publish(self, control: str, new: Model) -> None:
+        """A bare descriptor.
+
+        Raises:
+            RuntimeError: The broker did not take it in 30 s.
+        """
+        self._producer.produce(control, new.descriptor(), NAME.encode())
+        if self._producer.flush(30):
+            raise RuntimeError("the model could not be published")

@@ -8,7 +8,9 @@ from the beginning), score each with the model, and write one `modelserving.v1.S
 these fields: `model`, `model_version`, `sha256` (32 bytes), `data_type`, `topic`, `partition`, `offset`, `control_offset`,
 `worker`, `record_timestamp_ms`, `prediction` (`scores` for a model with several outputs). All acknowledgements
 (`acks=all`), an idempotent producer where the system lets one have it, offsets committed after what they cover was
-acknowledged, about once a second. A `modelserving.v1.ModelDescriptor` on `CONTROL` replaces the model at once.
+acknowledged, about once a second. A `modelserving.v1.ModelDescriptor` on `CONTROL` replaces the model at once. The first
+descriptor there is that of `MODEL` itself and was written before the start, so that all results have the same provenance:
+version 1, control offset 0.
 
 The environment of the process:
 
@@ -51,7 +53,6 @@ class Peer:
         swaps: It follows `CONTROL`.
         swap: How it is given another model where it does not follow `CONTROL`: (environment of the run, artifact).
         wire: `v2-json`: it has no other format than the V2 inference protocol as JSON, both ways.
-        begins_from_control: The model to begin with is put on `CONTROL` before its first start; else it reads `MODEL`.
         is_slow: More than 100 microseconds a record, so it is measured over fewer records.
         environment: Extra variables.
     """
@@ -65,6 +66,5 @@ class Peer:
     swaps: bool = True
     swap: Callable[[Mapping[str, str], Path], None] | None = None
     wire: Literal["protobuf", "v2-json"] = "protobuf"
-    begins_from_control: bool = False
     is_slow: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)

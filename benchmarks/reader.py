@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from modelserving.v1.records_pb2 import ScoreResult
 
 from benchmarks.accounting import Results
-from benchmarks.discovery import Entry
 from benchmarks.models import DATA_TYPE
+from benchmarks.peer import ModelKind
 from benchmarks.records import PARTITIONS, parse_key, wine_values
 
 WIDTH = 6
@@ -60,12 +60,10 @@ class Decoder:
     by its bytes: the answer of a record is 1.0 where they are the record's own.
     """
 
-    def __init__(self, entry: Entry, source: str) -> None:
+    def __init__(self, model: ModelKind, wire: str, source: str) -> None:
         self._source = source
         self._values = wine_values()
-        self._decode = self._relayed if not entry.model else self._scored
-        if entry.peer.wire == "v2-json":
-            self._decode = self._inferred
+        self._decode = self._relayed if not model else self._inferred if wire == "v2-json" else self._scored
 
     def decode(self, messages: Sequence[Message]) -> Results:
         """One row a message."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -58,8 +57,8 @@ def parse_key(key: bytes) -> tuple[int, int]:
     return int(key[:8], 16), int(key[8:], 16)
 
 
-def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = None) -> None:
-    """Write `count` records, evenly over the partitions, and wait until the broker has all of them, each once."""
+def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = None, first: int = 0) -> None:
+    """Write `count` records from number `first` on, evenly over the partitions; returns when the broker has all, each once."""
     values = values or wine_values()
     producer = Producer(
         {
@@ -67,10 +66,11 @@ def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = No
             "linger.ms": 5,
             "enable.idempotence": True,
             "queue.buffering.max.messages": 2_000_000,
+            "log_level": 3,
         }
     )
     failed: list[str] = []
-    for partition, numbers in _chunks(count):
+    for partition, numbers in _chunks(first, first + count):
         todo = [{"key": key(i), "value": values[i % len(values)]} for i in numbers]
         while todo and producer.produce_batch(topic, todo, partition=partition, on_delivery=_note(failed)) < len(todo):
             todo = [message for message in todo if message.pop("_error", None) is not None]
@@ -81,15 +81,10 @@ def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = No
         raise RuntimeError(f"{left} records were not written, {len(failed)} were refused: {failed[:1]}")
 
 
-def _chunks(count: int) -> Iterator[tuple[int, range]]:
-    for start in range(0, count, _CHUNK):
-        for partition in range(PARTITIONS):
-            yield partition, range(start + partition, min(count, start + _CHUNK), PARTITIONS)
-
-
-def per_partition(count: int) -> np.ndarray:
-    """How many of the first `count` records each partition holds."""
-    return np.array([len(range(p, count, PARTITIONS)) for p in range(PARTITIONS)])
+def _chunks(first: int, end: int) -> Iterator[tuple[int, range]]:
+    for start in range(first, end, _CHUNK):
+        for number in range(start, min(end, start + PARTITIONS)):
+            yield number % PARTITIONS, range(number, min(end, start + _CHUNK), PARTITIONS)
 
 
 def _note(failed: list[str]):

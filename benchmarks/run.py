@@ -9,24 +9,27 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from benchmarks import throughput
+from benchmarks import kill, latency, soak, start, swaps, throughput
 from benchmarks.broker import broker
 from benchmarks.discovery import Entry, entries, find_peers, install
-from benchmarks.figures import Book, Failure, Figure
+from benchmarks.figures import Book, Failure, Figure, Scaling, Throughput
 from benchmarks.machine import environment
 from benchmarks.models import KINDS
 from benchmarks.peer import NotRunnableError, Peer
 from benchmarks.records import fill
-from benchmarks.summary import costs
-from benchmarks.tables import cost_lines
+from benchmarks.tables import all_lines
 from benchmarks.topics import Topics
 
 QUICK_PEERS = ("bare-relay", "bare-loop", "java-loop", "worker", "worker-fast")
 _MODELS = ("bytes", *KINDS)
 _DELIVERIES = ("at_least_once", "exactly_once")
-PARTS = ("throughput",)
+SCALING_PEERS = ("worker", "worker-fast", "java-loop")
+OURS = ("worker", "worker-fast")
+PARTS = ("start", "throughput", "latency", "swap", "kill", "scaling", "soak")
+_BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()), "", "at_least_once")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,9 +49,7 @@ def main(arguments: list[str]) -> int:
         run = Run(book, topics, options, wanted)
         for part in options.parts:
             getattr(run, part)()
-    print("\n".join(cost_lines(costs(book.of(throughput.Throughput)))))
-    for failure in book.failures:
-        print(f"{failure.part}: {failure.peer} {failure.model} {failure.delivery}: {failure.reason}")
+    print("\n".join(all_lines(book)))
     say(f"figures: {options.out}")
     return 0 if book.figures else 1
 
@@ -59,25 +60,94 @@ class Run:
     def __init__(self, book: Book, topics: Topics, options: argparse.Namespace, wanted: list[Entry]) -> None:
         self._book, self._topics, self._options, self._wanted = book, topics, options, wanted
 
+    def start(self) -> None:
+        """Every line of the comparison, once."""
+        for entry in self._wanted:
+            self._try(
+                "start",
+                entry,
+                partial(start.measure, entry, self._topics),
+                lambda found: (
+                    f"first result after {found.start_seconds} s, {_account(found)}, {found.mean_bytes} bytes a result"
+                ),
+            )
+
     def throughput(self) -> None:
         """Rounds over all systems on one backlog."""
+        self._rounds("throughput", Throughput, self._wanted, (1,))
+
+    def scaling(self) -> None:
+        """One and two processes of those systems that share work on this machine by themselves."""
+        wanted = [entry for entry in self._one_model() if entry.peer.name in SCALING_PEERS]
+        self._rounds("scaling", Scaling, wanted, (1, 2))
+
+    def latency(self) -> None:
+        """The baseline, then every system at every rate."""
+        seconds = 6.0 if self._options.quick else 20.0
+        for rate in latency.RATES:
+            self._try(
+                "latency",
+                _BASELINE,
+                partial(latency.measure_baseline, self._topics, rate, seconds),
+                _delay_words,
+            )
+            for entry in self._one_model():
+                if rate <= latency.SLOW_RATE or not entry.peer.is_slow:
+                    self._try(
+                        "latency", entry, partial(latency.measure, entry, self._topics, rate, seconds), _delay_words
+                    )
+
+    def swap(self) -> None:
+        """Swaps under load, for systems that can be given another model."""
+        count = 4 if self._options.quick else 10
+        for entry in self._one_model():
+            if entry.model and latency.can_swap(entry):
+                self._try("swap", entry, partial(swaps.measure, entry, self._topics, count), _swap_words)
+
+    def kill(self) -> None:
+        """`kill -9`: our worker several times, the others once."""
+        for entry in self._one_model():
+            count = 5 if entry.peer.name in OURS and not self._options.quick else 1
+            self._try(
+                "kill",
+                entry,
+                partial(kill.measure, entry, self._topics, count),
+                lambda found: f"{_account(found)}, back after {found.back_seconds} s",
+            )
+
+    def soak(self) -> None:
+        """The long run of our worker."""
+        records, count, rate = (300_000, 20, 10_000) if self._options.quick else (10_000_000, 500, 14_000)
+        for entry in self._one_model():
+            if entry.peer.name in OURS:
+                self._try(
+                    "soak",
+                    entry,
+                    partial(soak.measure, entry, self._topics, records, count, rate),
+                    lambda found: (
+                        f"{_account(found)}, {found.swaps} swaps, {found.memory[0][3]} to {found.memory[-1][3]} MB"
+                    ),
+                )
+
+    def _rounds(self, part: str, kind: type[Throughput], wanted: list[Entry], processes: tuple[int, ...]) -> None:
         window = throughput.SIZES[self._options.records]
         with self._topics.new("backlog") as source:
             say(f"writing {window.backlog:,} records")
             fill(self._topics.bootstrap, source, window.backlog)
-            failed: set[Entry] = set()
+            runs = [(entry, count) for entry in wanted for count in processes]
+            failed: set[tuple[Entry, int]] = set()
             for round_ in range(self._options.runs):
-                turn = self._wanted if round_ % 2 == 0 else self._wanted[::-1]
-                for entry in turn:
-                    if entry not in failed and not self._try(
-                        "throughput",
-                        entry,
-                        lambda entry=entry, round_=round_: throughput.measure(
-                            entry, self._topics, source, window, round_
-                        ),
-                        lambda found: f"{found.cpu_us:.2f} us CPU a record, {found.rate:,} a second",
-                    ):
-                        failed.add(entry)
+                for entry, count in runs if round_ % 2 == 0 else runs[::-1]:
+                    measure = partial(throughput.measure, entry, self._topics, source, window, round_, count, kind)
+                    if (entry, count) not in failed and not self._try(part, entry, measure, _cost_words):
+                        failed.add((entry, count))
+
+    def _one_model(self) -> list[Entry]:
+        """One line for each system and delivery: that of the first model, of the bytes only if it has no model."""
+        found: dict[tuple[str, str], Entry] = {}
+        for entry in sorted(self._wanted, key=lambda entry: not entry.model):
+            found.setdefault((entry.peer.name, entry.delivery), entry)
+        return list(found.values())
 
     def _try(self, part: str, entry: Entry, measure: Callable[[], Figure], words: Callable[..., str]) -> bool:
         begin = time.monotonic()
@@ -127,7 +197,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     options.runs = options.runs or (1 if options.quick else 3)
     options.models = options.models or (["bytes", "tree"] if options.quick else list(_MODELS))
     options.deliveries = options.deliveries or list(_DELIVERIES[:1] if options.quick else _DELIVERIES)
-    options.parts = options.parts or ["throughput"]
+    options.parts = options.parts or (["start", "throughput"] if options.quick else list(PARTS[:-1]))
     options.records = options.records or ("small" if options.quick else "full")
     options.out = options.out or Path(".benchmarks") / f"{datetime.now():%Y-%m-%d-%H%M%S}.json"
     return options
@@ -141,6 +211,32 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str], list[str]]:
         return names
 
     return read
+
+
+def _cost_words(found: Throughput) -> str:
+    return f"{found.cpu_us:.2f} us CPU a record, {found.rate:,} a second, {found.processes} process(es)"
+
+
+def _delay_words(found: latency.Latency) -> str:
+    delays = found.delays
+    return (
+        f"at {found.rate:,}/s p50 {delays.p50:.2f} p99 {delays.p99:.2f} worst {delays.worst:.2f} ms, {found.cpu_us} us,"
+        f" swap {found.swap}, missing {found.missing}, wrong {found.wrong}, flawed {found.flawed}"
+    )
+
+
+def _swap_words(found: swaps.Swaps) -> str:
+    return (
+        f"{len(found.swaps)} swaps, worst near {sorted(swap.worst_ms for swap in found.swaps)},"
+        f" without {sorted(found.quiet_worst_ms)}, missing {found.missing}, wrong {found.wrong}, flawed {found.flawed}"
+    )
+
+
+def _account(found: kill.Kill | start.Start | soak.Soak) -> str:
+    return (
+        f"{found.sent:,} sent, {found.lost} lost, {found.duplicated} twice, {found.foreign} foreign,"
+        f" {found.wrong} wrong, {found.flawed} flawed"
+    )
 
 
 def say(text: str) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.summary import REFERENCE, Cost
+from benchmarks.figures import Book, Throughput
+from benchmarks.summary import REFERENCE, Cost, costs
+
+
+def all_lines(book: Book) -> Iterator[str]:
+    """What a run found, part by part; only the parts that it had."""
+    yield from cost_lines(costs(book.of(Throughput)))
+    for failure in book.failures:
+        yield f"{failure.part}: {failure.peer} {failure.model} {failure.delivery}: {failure.reason}"
 
 
 def cost_lines(costs: Sequence[Cost]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from benchmarks.discovery import Entry
 from benchmarks.figures import Throughput
 from benchmarks.launch import NoProgressError, Site, site
 from benchmarks.machine import Watch
-from benchmarks.reader import Decoder, next_chunk, reading
+from benchmarks.reader import next_chunk, reading
 from benchmarks.topics import Topics
 from sluice.demo.wine import ROWS
 
@@ -50,7 +50,15 @@ SIZES = {
 }
 
 
-def measure(entry: Entry, topics: Topics, source: str, window: Window, round_: int, processes: int = 1) -> Throughput:
+def measure(
+    entry: Entry,
+    topics: Topics,
+    source: str,
+    window: Window,
+    round_: int,
+    processes: int = 1,
+    kind: type[Throughput] = Throughput,
+) -> Throughput:
     """One run of one system.
 
     Raises:
@@ -69,7 +77,7 @@ def measure(entry: Entry, topics: Topics, source: str, window: Window, round_: i
         if last >= window.backlog:
             raise NoProgressError(f"the backlog of {window.backlog:,} ran dry in the window")
         verdict = _look_at_end(run)
-    return Throughput(
+    return kind(
         peer=entry.peer.name,
         model=entry.model,
         delivery=entry.delivery,
@@ -99,4 +107,4 @@ def _look_at_end(run: Site) -> Verdict:
         while len(messages) < wanted * 0.9 and time.monotonic() < deadline:
             messages += next_chunk(consumer)
     known: list[Known] = known_answers(run.entry.model)
-    return judge(Decoder(run.entry, run.source).decode(messages[: 8 * _TAIL]), known, ROWS)
+    return judge(run.decoder().decode(messages[: 8 * _TAIL]), known, ROWS)

@@ -25,7 +25,6 @@ def _peer(name: str, title: str, fast_pmml: bool) -> Peer:
         install=_install,
         command=_command,
         deliveries=("at_least_once", "exactly_once"),
-        begins_from_control=True,
         environment={"SERVING_ENGINES__FAST_PMML": "true" if fast_pmml else "false"},
     )
 
