@@ -45,7 +45,8 @@ def running(kafka, redis_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("running")
     deployment = make_deployment(kafka, folder, free_port, 4)
     deployment.settings |= {"delivery": "exactly_once", "redis_url": redis_url}
-    deployment.settings["limits"] = {"score_seconds": 60}  # a process that a test stops is not to be replaced meanwhile
+    # A test stops the processes that have the models: they are to score all of them, and not to be replaced meanwhile.
+    deployment.settings |= {"engines": {"fast_pmml": "off"}, "limits": {"score_seconds": 60}}
     plane = ControlPlane(deployment)
     try:
         plane.start(2)

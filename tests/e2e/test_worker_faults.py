@@ -83,6 +83,7 @@ def _is_behind(deployment, count):
 
 @pytest.mark.slow
 def test_killing_the_pmml_child_under_load_loses_and_repeats_nothing(deployment):
+    deployment.settings["engines"] = {"fast_pmml": "off"}
     deployment.publish(TREE)
     worker = deployment.start_worker()
 
@@ -101,7 +102,7 @@ def test_killing_the_pmml_child_under_load_loses_and_repeats_nothing(deployment)
 
 @pytest.mark.slow
 def test_a_pmml_child_that_hangs_is_replaced_and_no_record_is_lost(deployment):
-    deployment.settings["limits"] = {"score_seconds": 2.0}
+    deployment.settings |= {"engines": {"fast_pmml": "off"}, "limits": {"score_seconds": 2.0}}
     deployment.publish(TREE)
     worker = deployment.start_worker()
     deployment.send(wine_values()[:40])

@@ -4,7 +4,7 @@ The engine that loaded the model stays the authority. The way of a model: `gramm
 or the model is not for this tier) -> `compiling` with `inputs`, `trees`, `forest`, `linear`, `network` (a flat model) ->
 `rows` and `admission` (it agreed with the engine on thousands of records, edges first) -> `scorer` (which goes on asking
 the engine about samples, and about records that the flat model leaves undecided, and goes over to it for good when the
-two differ).
+two differ). How well the two must agree is asked for: `exact` (the default of a worker) or `tolerant`; see `admission`.
 
 In it are trees, forests (average, weighted average, sum, votes), linear and logistic regressions, generalised linear
 models, and small networks; numbers and texts as inputs with every treatment of missing, invalid and outlying values. Not
