@@ -29,19 +29,17 @@ _SCHEMAS = {
 _SCHEMA_FILE = "schema.binpb"
 
 
-def install(folder: Path, peer: str) -> None:
-    """Make the environment of `benchmarks/peers/<peer>`; returns at once if it is there and nothing has changed.
+def install(folder: Path, requirements: str) -> None:
+    """Make an environment with `benchmarks/peers/<requirements>`; returns at once if it is there and nothing has changed.
 
     Raises:
         NotRunnableError: uv is not there, or a package cannot be had; with uv's own words.
     """
-    requirements = _PEERS / peer / "requirements.txt"
+    pinned = _PEERS / requirements
     environment, stamp = folder / "environment", folder / "environment.stamp"
     schema = _descriptor_set()
     wanted = hashlib.sha256(
-        b"\0".join(
-            (requirements.read_bytes(), Path(__file__).read_bytes(), schema, str(environment.resolve()).encode())
-        )
+        b"\0".join((pinned.read_bytes(), Path(__file__).read_bytes(), schema, str(environment.resolve()).encode()))
     ).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -49,7 +47,7 @@ def install(folder: Path, peer: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     uv = _uv()
     _run(uv, "venv", "--quiet", "--clear", "--python", PYTHON, str(environment))
-    _run(uv, "pip", "sync", "--quiet", "--python", str(python(folder)), str(requirements))
+    _run(uv, "pip", "sync", "--quiet", "--python", str(python(folder)), str(pinned))
     (environment / _SCHEMA_FILE).write_bytes(schema)
     (_site_packages(folder) / "repository.pth").write_text(f"{_ROOT}\n")
     stamp.write_text(wanted)
