@@ -1,7 +1,8 @@
 """Loading versions: which are here, which are on their way, which cannot be had now, which never.
 
-Loads run in threads, at most `LOADS_AT_ONCE` together and one a version. A version that is refused stays refused for this
-process; one that could not be had is tried again, after a pause that doubles. Belongs to the event loop's thread.
+Loads run in threads, at most `LOADS_AT_ONCE` together and one a version; the others wait for their turn, however long, and
+only from then on is their time limited. A version that is refused stays refused for this process; one that could not be
+had is tried again, after a pause that doubles. Belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from serving.scorers.base import Watched
 log = structlog.get_logger(__name__)
 
 LOADS_AT_ONCE = 2
+_MOST_THREADS = 50
+"""A load that takes too long keeps its thread until it ends; others must not have to wait for that."""
+
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -74,7 +78,8 @@ class Loads:
     changes: int = 0
     _deferred: dict[int, _Deferred] = field(default_factory=dict)
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(LOADS_AT_ONCE, "load"))
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_MOST_THREADS, "load"))
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOADS_AT_ONCE))
 
     def has(self, version_offset: int) -> bool:
         """It is loaded."""
@@ -130,9 +135,9 @@ class Loads:
 
     async def _load(self, version: ModelVersion) -> None:
         offset = version.control_offset
-        log.info("model.loading", model=version.model, version=version.version, control_offset=offset)
         try:
-            loaded = await self._loaded(version)
+            async with self._turns:
+                loaded = await self._loaded(version)
         except Exception as error:
             self._failed(version, error)
         else:
@@ -170,9 +175,9 @@ class Loads:
         return later
 
     async def _loaded(self, version: ModelVersion) -> Loaded:
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, self.loader.load, version.descriptor, version.control_offset
-        )
+        offset = version.control_offset
+        log.info("model.loading", model=version.model, version=version.version, control_offset=offset)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self.loader.load, version.descriptor, offset)
         try:
             return await asyncio.wait_for(asyncio.shield(future), self.load_seconds)
         except TimeoutError:
