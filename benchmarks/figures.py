@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+
+import msgspec
 
 from benchmarks.machine import Weather
 
@@ -160,12 +162,6 @@ def from_json(text: str, kinds: Iterable[type[Any]]) -> Book:
         read["environment"],
         read["options"],
         read["peers"],
-        [_figure(by_part[each["part"]], each) for each in read["figures"] if each["part"] in by_part],
+        [msgspec.convert(each, by_part[each["part"]]) for each in read["figures"] if each["part"] in by_part],
         [Failure(**each) for each in read["failures"]],
     )
-
-
-def _figure(kind: type[Any], read: dict[str, Any]) -> Any:
-    known = {each.name for each in fields(kind)}
-    values = {name: value for name, value in read.items() if name in known}
-    return kind(**{**values, "weather": Weather(**values["weather"])})

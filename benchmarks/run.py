@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ _BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()
 def main(arguments: list[str]) -> int:
     """`python -m benchmarks run`. Returns 1 where nothing could be measured."""
     options = _options(arguments)
+    # So that what was started is stopped: without a handler SIGTERM would end this process alone.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     peers, broken = find_peers()
     book = Book(environment(), {"arguments": arguments}, path=options.out)
     for folder, reason in broken.items():
@@ -186,7 +189,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--only", nargs="+", default=[], metavar="TEXT", help="systems of this name, or with this in their name"
     )
     parser.add_argument("--runs", type=int, help="rounds (default 3, with --quick 1)")
-    parser.add_argument("--models", type=_one_of(KINDS), help=f"of {','.join(KINDS)} (default all, with --quick tree)")
+    parser.add_argument(
+        "--models", type=_one_of(_MODELS), help=f"of {','.join(_MODELS)} (default all, with --quick bytes,tree)"
+    )
     parser.add_argument("--deliveries", type=_one_of(_DELIVERIES), help=f"of {','.join(_DELIVERIES)} (default both)")
     parser.add_argument("--parts", type=_one_of(PARTS), help=f"of {','.join(PARTS)}")
     parser.add_argument("--records", choices=list(throughput.SIZES), help="how long a run is (default full)")

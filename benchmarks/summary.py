@@ -19,7 +19,7 @@ class Cost:
         system: Peer, model, delivery.
         cpu_us: Median; `low` and `high` are the extremes.
         ratio: Median over the rounds of its CPU divided by the reference's in the same round and with the same model; None
-            without a reference.
+            without a reference, and for a relay, which has no model.
         ratios: Of each round that has both.
     """
 
@@ -51,7 +51,7 @@ def costs(figures: Sequence[Throughput], reference: str = REFERENCE) -> list[Cos
 
 
 def _is_base(figure: Throughput) -> bool:
-    return figure.delivery == "at_least_once" and figure.processes == 1 and figure.is_right
+    return bool(figure.model) and figure.delivery == "at_least_once" and figure.processes == 1 and figure.is_right
 
 
 def _cost(system: tuple[str, str, str], runs: list[Throughput], base: dict[tuple[str, int], float]) -> Cost:
@@ -73,3 +73,44 @@ def _cost(system: tuple[str, str, str], runs: list[Throughput], base: dict[tuple
         max(run.weather.steal for run in runs),
         all(run.is_right for run in runs),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """One process beside two; medians.
+
+    Attributes:
+        gain: Rate of two divided by that of one, of the same round; the median.
+        busy_two: Cores that the whole machine was busy on with two.
+    """
+
+    system: tuple[str, str, str]
+    rate_one: int
+    rate_two: int
+    gain: float
+    cpu_one: float
+    cpu_two: float
+    busy_two: float
+
+
+def scaled(figures: Sequence[Throughput]) -> list[Scaled]:
+    """Those systems that were measured with one and with two."""
+    found = []
+    for system in dict.fromkeys(each.system for each in figures):
+        one = {each.round: each for each in figures if each.system == system and each.processes == 1}
+        two = {each.round: each for each in figures if each.system == system and each.processes == 2}
+        both = sorted(one.keys() & two.keys())
+        if not both:
+            continue
+        found.append(
+            Scaled(
+                system,
+                round(statistics.median(one[at].rate for at in both)),
+                round(statistics.median(two[at].rate for at in both)),
+                round(statistics.median(two[at].rate / one[at].rate for at in both), 2),
+                statistics.median(one[at].cpu_us for at in both),
+                statistics.median(two[at].cpu_us for at in both),
+                statistics.median(two[at].weather.busy_cores for at in both),
+            )
+        )
+    return found
