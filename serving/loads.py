@@ -65,7 +65,7 @@ class Loads:
         on_scorer_change: Called on the loop when a loaded scorer may have begun to run elsewhere.
         refused: Control offset of a version -> why it will never be loaded here.
         loaded: Control offset of a version -> what its load told, for reports.
-        changes: Counts what changed here, so that others know when to look again.
+        changes: Counts when what is hopeless may have become another, so that others know when to look again.
     """
 
     live: LiveModels
@@ -135,10 +135,12 @@ class Loads:
 
     async def _load(self, version: ModelVersion) -> None:
         offset = version.control_offset
+        was_hopeful = offset not in self._deferred
         try:
             async with self._turns:
                 loaded = await self._loaded(version)
         except Exception as error:
+            was_hopeful = False
             self._failed(version, error)
         else:
             self._deferred.pop(offset, None)
@@ -161,7 +163,7 @@ class Loads:
             )
         finally:
             del self._tasks[offset]
-            self.changes += 1
+            self.changes += not was_hopeful
             self.on_end(version)
 
     @staticmethod

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from model_store.core.lanes import Lane
-from model_store.core.routes import Route, RouteEntry
+from model_store.core.routes import Route, RouteEntry, is_pattern
 from model_store.core.state import EMPTY, Catalogue
 from model_store.core.timeline import cut_of, intervals, segments
 from serving.core.active_plan import ActivePlan, activate
@@ -24,6 +24,9 @@ Key = tuple[str, int]
 
 _CACHED: Final = 10_000
 """Lanes times data types; hostile records can name any number of data types."""
+
+_LANES: Final = 64
+"""Lanes times routes may be more than that: so many lanes of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,20 @@ class Routing:
     def follow(self, catalogue: Catalogue) -> None:
         """The log goes on."""
         before, self.catalogue = self.catalogue, catalogue
-        if catalogue.routes is not before.routes or catalogue.lanes is not before.lanes:
+        if catalogue.lanes is not before.lanes:
             self._stretches.clear()
+        elif catalogue.routes is not before.routes and self._stretches:
+            self._forget(before)
+
+    def _forget(self, before: Catalogue) -> None:
+        """What was found out of data types whose routes are other ones now. Among a thousand routes one is changed at a time."""
+        earlier, now = before.routes, self.catalogue.routes
+        changed = {key for key, route in now.items() if earlier.get(key) is not route}
+        changed.update(key for key in earlier if key not in now)
+        if any(map(is_pattern, changed)):
+            self._stretches.clear()
+            return
+        self._stretches = {at: found for at, found in self._stretches.items() if at[1] not in changed}
 
     def stretches(self, key: Key, data_type: str, first: int, last: int) -> Sequence[Stretch]:
         """What scores the records `first` to `last` (inclusive) of a lane, ascending; the first covers `first`."""
@@ -89,7 +104,7 @@ class Routing:
         return [each.entry for each in intervals(self.catalogue, route, Lane(self.group, *key), offset)]
 
     def _computed(self, key: Key, data_type: str, first: int) -> list[Stretch]:
-        if len(self._stretches) >= _CACHED:
+        if len(self._stretches) >= max(_CACHED, _LANES * len(self.catalogue.routes)):
             self._stretches.clear()
         found = segments(self.catalogue, data_type, Lane(self.group, *key), first)
         stretches = [

@@ -31,9 +31,28 @@ from serving.routing import Key, Routing
 
 log = structlog.get_logger(__name__)
 
+_REST = 4.0
+"""Times as long as a decision took, so long the next one waits for more loads to end."""
+
 _SHORT_TICK_SECONDS = 0.02
 _TICK_SECONDS = 0.5
 """How often positions are looked at while partitions are held: for the pace of lanes, and for plans that are over."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """All that decisions about routes go by: values that never change, so the same object says that nothing changed."""
+
+    parts: tuple[object, ...]
+    claims: frozenset[tuple[Key, str]]
+    counts: tuple[int, int]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Seen)
+            and all(one is another for one, another in zip(self.parts, other.parts, strict=True))
+            and (self.claims, self.counts) == (other.claims, other.counts)
+        )
 
 
 @dataclass(slots=True)
@@ -68,6 +87,7 @@ class Swapper:
     _lane_changes: int = 0
     _urgent: set[int] = field(default_factory=set)
     _committed: dict[Key, int] = field(default_factory=dict)
+    _calm_at: _Seen | None = None
 
     def __post_init__(self) -> None:
         self._needs = Needs(self.routing, self.loads.is_hopeless)
@@ -104,11 +124,15 @@ class Swapper:
     async def settle(self) -> None:
         """Load until what serves is what the log says, as far as it can be had."""
         while True:
+            began = time.perf_counter()
             self.decide()
+            spent = time.perf_counter() - began
             waited_for = self.loads.under_way(self._urgent)
             if not waited_for:
                 return
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            # With many models a decision takes milliseconds: it is made for several loads at once, a fifth of the time.
+            await asyncio.wait(waited_for, timeout=_REST * spent)
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
@@ -125,11 +149,14 @@ class Swapper:
         await self.loads.stop()
 
     def decide(self) -> None:
-        """Do what is to be done now, and start what takes longer."""
+        """Do what is to be done now, and start what takes longer.
+
+        Looking at all routes takes milliseconds where there are a thousand. So where all that was decided before is done, and
+        nothing is another than it was then, only the lanes are looked at.
+        """
         catalogue = self.catalogue
         self.routing.follow(catalogue)
         self.participant.follow(catalogue)
-        here = self.placed_here(catalogue.routes)
         positions = self.positions()
         self._committed = {
             key: offset
@@ -137,17 +164,37 @@ class Swapper:
             else self._committed.get(key, position)  # unknown for a while after a refused commit
             for key, (position, offset) in positions.items()
         }
-        token = (self._lane_changes, self.loads.changes)
+        seen = self._seen(positions)
+        if seen == self._calm_at:
+            self.participant.step({}, self.why_not, {})
+        else:
+            is_calm = self._decide_all(positions)
+            self._calm_at = seen if is_calm and not self.participant.is_impatient else None
+        self.follow(catalogue)
+
+    def _decide_all(self, positions: Mapping[Key, tuple[int, int]]) -> bool:
+        """Look at all routes; says whether nothing is left to be done before something changes."""
+        catalogue = self.catalogue
+        here = self.placed_here(catalogue.routes)
         routes = [route for key, route in catalogue.routes.items() if key in here]
-        needs = self._needs.of_routes(routes, self._committed, token)
+        needs = self._needs.of_routes(routes, self._committed, (self._lane_changes, self.loads.changes))
         under_way = self._under_way(here)
         self._load(needs, under_way)
         self._change_at_once(routes, positions)
         self._note_in_force(routes, needs)
-        self.participant.step(under_way, self.why_not, self._blocked(routes, needs, positions))
+        blocked = self._blocked(routes, needs, positions)
+        self.participant.step(under_way, self.why_not, blocked)
         self._drop(needs, under_way)
         self.reports.rest(catalogue, here, self.in_force)
-        self.follow(catalogue)
+        is_open = bool(under_way or blocked or self.participant.beginnings())
+        is_settled = all(each.is_settled for each in needs.values())
+        return is_settled and not is_open and self.loads.next_try() is None
+
+    def _seen(self, positions: Mapping[Key, tuple[int, int]]) -> _Seen:
+        catalogue = self.catalogue
+        parts = (catalogue.routes, catalogue.changes, catalogue.lanes, self.loads.live.by_version)
+        claims = frozenset((key, claim) for key, claim in self.participant.claims.items() if key in positions)
+        return _Seen(parts, claims, (self._lane_changes, self.loads.changes))
 
     def _next_look(self) -> float | None:
         times = [self.loads.next_try()]
