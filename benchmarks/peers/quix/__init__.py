@@ -1,0 +1,1 @@
+"""Quix Streams: a streaming data frame that is applied record by record."""
