@@ -18,9 +18,35 @@ _PEERS = Path(__file__).parents[1]
 _LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 _PROTOBUF = "com.google.protobuf:protobuf-java:4.36.2"
 
+_FLINK = "2.2.1"
+# Each by name: jgo takes some of them as 2.1.0 otherwise, the version that the connector was built with.
+_FLINK_JARS = "+".join(
+    f"org.apache.flink:flink-{name}:{_FLINK}"
+    for name in (
+        "streaming-java",
+        "clients",
+        "runtime",
+        "core",
+        "core-api",
+        "annotations",
+        "connector-base",
+        "connector-datagen",
+        "datastream",
+        "datastream-api",
+        "file-sink-common",
+        "hadoop-fs",
+        "metrics-core",
+        "queryable-state-client-java",
+        "rpc-core",
+        "rpc-akka-loader",
+    )
+)
+_FLINK_KAFKA = "org.apache.flink:flink-connector-kafka:5.0.0-2.2"
+
 _ENDPOINTS = {
     "jvm/compiler.lock": "org.eclipse.jdt:ecj:3.46.100",
     "java_loop/jars.lock": f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
+    "flink/jars.lock": f"{_FLINK_JARS}+{_FLINK_KAFKA}+org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
     "kafka_streams/jars.lock": f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
 }
 
@@ -28,7 +54,7 @@ _ENDPOINTS = {
 def main() -> None:
     for name, endpoint in _ENDPOINTS.items():
         lines = [
-            f"# {endpoint}: coordinates, SHA-256, bytes.",
+            "# Coordinates, SHA-256, bytes.",
             "# Made by `python -m benchmarks.peers.jvm.lock`; not edited by hand.",
         ]
         for artifact in sorted(jgo.resolve(endpoint), key=lambda found: (found.groupId, found.artifactId)):

@@ -20,24 +20,20 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 final class ControlLog {
   private static final Duration POLL = Duration.ofSeconds(1);
 
-  private final Settings settings;
   private final Models models = new Models();
   private volatile ServedModel serving;
 
   /** Returns when the log has been read to its end, so that a restart begins with the model that served last. */
   ControlLog(Settings settings) throws IOException {
-    this.settings = settings;
-    KafkaConsumer<byte[], byte[]> consumer = null;
-    if (!settings.control().isEmpty()) {
-      consumer = consumer();
-      follow(consumer, true);
+    KafkaConsumer<byte[], byte[]> consumer = settings.control().isEmpty() ? null : consumer(settings);
+    if (consumer != null) {
+      serving = Models.newest(toTheEnd(consumer, models));
     }
     if (serving == null) {
       serving = new ServedModel(Models.START_NAME, 0, -1, Files.readAllBytes(Path.of(settings.model())));
     }
     if (consumer != null) {
-      KafkaConsumer<byte[], byte[]> kept = consumer;
-      Thread.ofPlatform().daemon().name("control").start(() -> follow(kept, false));
+      Thread.ofPlatform().daemon().name("control").start(() -> follow(consumer));
     }
   }
 
@@ -46,7 +42,14 @@ final class ControlLog {
     return serving;
   }
 
-  private KafkaConsumer<byte[], byte[]> consumer() {
+  /** The model that the log ends with now; null if it has none. */
+  static ServedModel newest(Settings settings) {
+    try (KafkaConsumer<byte[], byte[]> consumer = consumer(settings)) {
+      return Models.newest(toTheEnd(consumer, new Models()));
+    }
+  }
+
+  private static KafkaConsumer<byte[], byte[]> consumer(Settings settings) {
     Properties properties = settings.client();
     properties.put("enable.auto.commit", "false");
     KafkaConsumer<byte[], byte[]> consumer =
@@ -57,30 +60,34 @@ final class ControlLog {
     return consumer;
   }
 
-  private void follow(KafkaConsumer<byte[], byte[]> consumer, boolean onlyToTheEnd) {
-    TopicPartition partition = new TopicPartition(settings.control(), 0);
-    long end = onlyToTheEnd ? consumer.endOffsets(List.of(partition)).get(partition) : Long.MAX_VALUE;
+  private static List<Models.Announced> toTheEnd(KafkaConsumer<byte[], byte[]> consumer, Models models) {
+    TopicPartition partition = consumer.assignment().iterator().next();
+    long end = consumer.endOffsets(List.of(partition)).get(partition);
     List<Models.Announced> announced = new ArrayList<>();
     while (consumer.position(partition) < end) {
-      for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
-        boolean isTyped = record.headers().lastHeader("sluice-type") != null;
-        Models.Announced next = models.read(record.offset(), record.value(), isTyped);
-        if (next != null) {
-          announced.add(next);
-        }
-      }
-      if (!onlyToTheEnd) {
-        swap(announced);
-        announced.clear();
-      }
+      announced.addAll(next(consumer, models));
     }
-    swap(announced);
+    return announced;
   }
 
-  private void swap(List<Models.Announced> announced) {
-    ServedModel newest = Models.newest(announced);
-    if (newest != null) {
-      serving = newest;
+  private static List<Models.Announced> next(KafkaConsumer<byte[], byte[]> consumer, Models models) {
+    List<Models.Announced> announced = new ArrayList<>();
+    for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
+      boolean isTyped = record.headers().lastHeader("sluice-type") != null;
+      Models.Announced found = models.read(record.offset(), record.value(), isTyped);
+      if (found != null) {
+        announced.add(found);
+      }
+    }
+    return announced;
+  }
+
+  private void follow(KafkaConsumer<byte[], byte[]> consumer) {
+    while (true) {
+      ServedModel newest = Models.newest(next(consumer, models));
+      if (newest != null) {
+        serving = newest;
+      }
     }
   }
 }

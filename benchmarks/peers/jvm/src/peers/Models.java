@@ -26,7 +26,16 @@ final class Models {
     }
   }
 
-  private final Map<String, Long> versions = new HashMap<>();
+  private final Map<String, Long> versions;
+
+  Models() {
+    this(new HashMap<>());
+  }
+
+  /** Goes on counting where `versions`, by name, stands; it is changed. */
+  Models(Map<String, Long> versions) {
+    this.versions = versions;
+  }
 
   /** The next record of the log, in order; null if it is no descriptor. */
   Announced read(long offset, byte[] value, boolean isTyped) {

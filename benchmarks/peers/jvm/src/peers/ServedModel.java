@@ -28,6 +28,7 @@ final class ServedModel {
   final long version;
   final byte[] sha256;
   final long controlOffset;
+  final byte[] pmml;
 
   private final Model model;
   /** Which measurement is which input of the model. */
@@ -45,6 +46,7 @@ final class ServedModel {
     this.name = name;
     this.version = version;
     this.controlOffset = controlOffset;
+    this.pmml = pmml;
     this.sha256 = sha256(pmml);
     model = Model.fromBytes(pmml);
     measurementOfInput = measurements(model.usedSchema());
