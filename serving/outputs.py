@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.core.byte_column import ByteColumn
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
 from serving.feed.batch import ColumnBatch, Header, Output
@@ -41,12 +42,12 @@ def result_output(
     Returns:
         The output, `None` if there is no result; and the records whose result the topic would not take.
     """
-    parts = [part for part in parts if part.values]
+    parts = [part for part in parts if len(part.values)]
     if not parts:
         return None, []
     whole = parts[0] if len(parts) == 1 else _joined(parts)
     keys: Sequence[bytes | None] = batch.keys
-    if whole.rows is not None:
+    if whole.rows is not None and len(whole.rows) < len(batch):
         keys = [keys[i] for i in whole.rows.tolist()]
     output = Output(topic, keys, whole.values, whole.headers)
     refused = too_large(output)
@@ -104,10 +105,10 @@ def _without_value(failure: Failure) -> Failure:
 def _joined(parts: Sequence[Encoded]) -> Encoded:
     places = [np.arange(len(part.values)) if part.rows is None else part.rows for part in parts]
     everywhere: NDArray[np.intp] = np.concatenate(places)
-    order = np.argsort(everywhere, kind="stable").tolist()
-    values = [value for part in parts for value in part.values]
+    order = np.argsort(everywhere, kind="stable")
+    values = ByteColumn.joined([ByteColumn.of(part.values) for part in parts]).take(order)
     headers = [header for part in parts for header in part.headers or ()]
-    return Encoded(everywhere[order], [values[i] for i in order], [headers[i] for i in order] if headers else None)
+    return Encoded(everywhere[order], values, [headers[i] for i in order.tolist()] if headers else None)
 
 
 def _without(output: Output, rows: Sequence[int]) -> Output | None:

@@ -1,6 +1,6 @@
 """Commits for `at_least_once`: offsets follow acknowledgements, nothing waits for a commit.
 
-Every output has a delivery callback that counts for its batch, so a batch is known to be safe without a flush. Each
+Delivery callbacks count for the batch of their output, so a batch is known to be safe without a flush. Each
 interval the finished offsets are sent, one commit at a time: two in flight might arrive in the wrong order. A refused
 commit (a rebalance, an outage) is sent again with the next one. A revocation and the end wait for both: for the
 acknowledgements and for the commit; so an orderly hand-over repeats nothing.
@@ -9,19 +9,20 @@ acknowledgements and for the commit; so an orderly hand-over repeats nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
 from confluent_kafka import KafkaException
 
+from serving.feed.batch import Output
 from serving.feed.bounded import CallHungError
 from serving.feed.delivery import Counts, Lanes
 from serving.feed.errors import OutputRefusedError
 from serving.feed.lanes import NOWHERE, Lane, Ticket
 from serving.feed.reader import Reader
 from serving.feed.retrying import error_of
-from serving.feed.writer import Report, Writer
+from serving.feed.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +54,8 @@ class AtLeastOnce:
     def start(self) -> None:
         """See `Commitment`."""
 
-    def begin(self, ticket: Ticket, count: int) -> Report:
+    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
         """See `Commitment`."""
-        ticket.expected += count
         fail = self._fail
 
         def delivered(error: Any, record: Any) -> None:
@@ -64,7 +64,8 @@ class AtLeastOnce:
             else:
                 fail(OutputRefusedError(record.topic(), error.str()))
 
-        return delivered
+        for output in outputs:
+            ticket.expected += self._writer.send(output, delivered)
 
     def commit(self) -> None:
         """See `Commitment`."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from serving.feed.batch import Output
 from serving.feed.lanes import Key, Lane, Ticket
-from serving.feed.writer import Report
 
 
 @dataclass(slots=True)
@@ -46,8 +47,8 @@ class Commitment(Protocol):
     def start(self) -> None:
         """Make ready. Blocks."""
 
-    def begin(self, ticket: Ticket, count: int) -> Report:
-        """Before `count` outputs of a batch are written; returns their delivery callback. On the event loop."""
+    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
+        """Queue the outputs of a batch. On the event loop. Raises `OutputRefusedError`."""
 
     def commit(self) -> None:
         """The regular commit. On the event loop if not `must_drain` (it does not wait then), else in the feed's thread."""

@@ -21,12 +21,13 @@ Whatever happens, offsets and outputs appear together or not at all, and reading
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from serving.feed.batch import Output
 from serving.feed.bounded import CallHungError, call_within
 from serving.feed.delivery import Counts, Lanes
 from serving.feed.errors import ConsumerFailedError, OutputRefusedError
@@ -34,7 +35,7 @@ from serving.feed.lanes import Ticket
 from serving.feed.reader import Reader
 from serving.feed.retrying import error_of, retry
 from serving.feed.starts import write_origin
-from serving.feed.writer import Report, Writer
+from serving.feed.writer import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -100,12 +101,13 @@ class ExactlyOnce:
         """See `Commitment`. Ends what a predecessor under the same name left open."""
         self._retry(_START_SECONDS, "init_transactions", 10.0)
 
-    def begin(self, ticket: Ticket, count: int) -> Report:
+    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
         """See `Commitment`."""
         if not self._is_open:
             self._writer.producer.begin_transaction()
             self._is_open = True
-        return self._delivered
+        for output in outputs:
+            self._writer.send(output, self._delivered)
 
     def commit(self) -> None:
         """See `Commitment`."""
@@ -168,7 +170,7 @@ class ExactlyOnce:
         except (KafkaException, CallHungError) as exception:
             self._break(exception)
             return
-        self._is_open = self._was_away = False
+        self._is_open = self._was_away = self._writer.is_careful = False
         self._counts.commits += 1
         for lane, offset in offsets.items():
             lane.committed = offset
@@ -178,6 +180,7 @@ class ExactlyOnce:
         if self._broken is not None:
             return
         self._broken = why
+        self._writer.is_careful = True  # a record that fails again is to say why
         self._counts.aborts += 1
         log.info("transaction.broken", reason=str(why))
         for lane in self._lanes.values():

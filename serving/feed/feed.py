@@ -46,6 +46,7 @@ Result = TypeVar("Result")
 _IDLE_SECONDS = 0.05
 _TURN_SECONDS = 5.0
 _BUSY_SECONDS = 0.005
+_LEARN_SECONDS = 60.0  # as often as the consumer looks for new partitions, see `settings`
 
 
 @dataclass(slots=True)
@@ -302,17 +303,20 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             extra=self._producer_extra,
         )
         self._writer = Writer(properties, limits, full_seconds=self._stall_seconds)
+        await self._in_thread(self._writer.learn, self._outputs)
         self._reader = Reader(self._consumer_properties, self._on_commit)
         self._commitment = self._make_commitment(properties)
         await self._in_thread(self._commitment.start)
         placement = Placement(self._reader.consumer, self._topics)
         self._assignments.attach(self._reader, placement, self._commitment, list(self._topics))
         self._task = asyncio.create_task(self._main())
+        self._learning = asyncio.create_task(self._learn())
 
     async def on_stop(self) -> None:
         """Finish what is in flight, commit it, leave the group."""
         self._is_stopping = True
         if hasattr(self, "_task"):
+            self._learning.cancel()
             await self._task
 
     def _make_commitment(self, producer: Properties) -> Commitment:
@@ -357,6 +361,13 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             except Exception as error:
                 log.warning("transaction.left_open", error=repr(error))
         self._reader.close()
+        self._writer.close()
+
+    async def _learn(self) -> None:
+        """Notice partitions that are added to the topics that are written to."""
+        while True:
+            await asyncio.sleep(_LEARN_SECONDS)
+            await asyncio.to_thread(self._writer.learn, self._outputs)
 
     # The pump
 
@@ -449,13 +460,10 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
     def _take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:
         ticket = batch.ticket
         try:
-            count = sum(len(output.values) for output in outputs)
-            if count and ticket.lane.is_alive and self._failure is None:
-                report = self._commitment.begin(ticket, count)
-                for output in outputs:
-                    if output.values:
-                        self._writer.send(output, report)
-                self._counts.outputs += count
+            written = [output for output in outputs if len(output.values)]
+            if written and ticket.lane.is_alive and self._failure is None:
+                self._commitment.write(ticket, written)
+                self._counts.outputs += sum(len(output.values) for output in written)
         except BaseException as error:
             self.fail(error)
             raise

@@ -114,6 +114,7 @@ def producer_properties(
     }
     if transactional_id is None:
         properties["message.timeout.ms"] = 0  # an outage is waited out, however long
+        properties["enable.gapless.guarantee"] = True  # an acknowledgement speaks for all before it, see `writer`
     else:
         properties["transactional.id"] = transactional_id
         # A dead worker's open transaction hides later results from readers, and its offsets from the next owner, so long.

@@ -175,5 +175,5 @@ class ResultFormat(Protocol):
     def content_type(self) -> str:
         """Media type of a value, for headers."""
 
-    def encode(self, provenance: Provenance, scored: ScoredColumns) -> list[bytes]:
+    def encode(self, provenance: Provenance, scored: ScoredColumns) -> Sequence[bytes]:
         """The value of each result, in the order of the rows."""

@@ -6,8 +6,10 @@ of a table of strings. A piece is as wide as its widest row, and each row uses a
 is absent, less than all of it where its varint or its string is shorter. So
 
 * rows that use the same prefixes are of one *kind*: their bytes in use are the same columns of the matrix, which are
-  copied together and cut into values;
-* where there are too many kinds for that, all bytes in use are compressed into one buffer and cut up there.
+  copied together;
+* where there are too many kinds for that, all bytes in use are compressed into one buffer.
+
+What comes out is one buffer and where in it each value is: no object is made of a value.
 
 Nearly all batches have one to four kinds of rows: a varint of offsets changes its width once in a long while.
 A batch of a few messages is left to the protobuf runtime, which has no fixed cost.
@@ -24,6 +26,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+from serving.core.byte_column import ByteColumn
 from serving.core.columns import TextColumn
 from serving.formats.varints import encode_column, varint, widths
 
@@ -127,7 +130,7 @@ class MessageEncoder:
         self._fields = {field.name: _describe(field) for field in message.fields}
         self._name = message.full_name
 
-    def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
+    def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> Sequence[bytes]:
         """`count` messages, each equal to `SerializeToString(deterministic=True)` of a message with these fields.
 
         A scalar is the value in all messages; an array (n,) one value a message; an array (n, d) a packed repeated field
@@ -151,16 +154,16 @@ class MessageEncoder:
         if count * widest <= _MATRIX_BYTES:
             return self._encode(count, fields, columns)
         rows_at_once = max(1, _MATRIX_BYTES // widest)
-        out: list[bytes] = []
+        parts: list[ByteColumn] = []
         for start in range(0, count, rows_at_once):
             stop = min(count, start + rows_at_once)
             part = {name: _rows(column, start, stop) for name, column in columns.items()}
-            out += self._encode(stop - start, fields, part)
-        return out
+            parts.append(self._encode(stop - start, fields, part))
+        return ByteColumn.joined(parts)
 
-    def _encode(self, count: int, fields: Sequence[_Field], columns: Mapping[str, FieldColumn]) -> list[bytes]:
+    def _encode(self, count: int, fields: Sequence[_Field], columns: Mapping[str, FieldColumn]) -> ByteColumn:
         if count == 0:
-            return []
+            return ByteColumn.of([])
         pieces: list[_Piece] = []
         same: dict[str, Scalar] = {}
         for field in fields:
@@ -348,10 +351,10 @@ def _rows(column: FieldColumn, start: int, stop: int) -> FieldColumn:
     return column[start:stop] if isinstance(column, np.ndarray) else column
 
 
-def _values(count: int, pieces: Sequence[_Piece]) -> list[bytes]:
+def _values(count: int, pieces: Sequence[_Piece]) -> ByteColumn:
     row = b"".join(piece.head.ljust(piece.width, b"\0") for piece in pieces)
     if not row:
-        return [b""] * count
+        return ByteColumn.of([b""] * count)
     matrix = np.empty((count, len(row)), np.uint8)
     matrix[:] = np.frombuffer(row, np.uint8)
     start = 0
@@ -362,21 +365,24 @@ def _values(count: int, pieces: Sequence[_Piece]) -> list[bytes]:
         start = end
     varying = [piece for piece in pieces if piece.used is not None]
     if not varying:
-        return _cut(matrix)
+        return ByteColumn.rows(matrix)
     kinds = _kinds(varying, max(1, count // _ROWS_PER_KIND))
     if kinds is None:
         return _compress(matrix, pieces)
     if len(kinds.starts) == 1:
-        return _cut(_columns_in_use(matrix, pieces, 0))
+        return ByteColumn.rows(_columns_in_use(matrix, pieces, 0))
     # All rows of a kind side by side; a row is copied as one item.
     grouped = matrix.view(f"V{len(row)}").ravel()[kinds.order].view(np.uint8).reshape(matrix.shape)
-    values: list[bytes] = []
-    for begin, stop in zip(kinds.starts, [*kinds.starts[1:], count], strict=True):
-        values += _cut(_columns_in_use(grouped[begin:stop], pieces, int(kinds.order[begin])))
-    out = np.empty(count, object)
-    out[kinds.order] = values
-    ordered: list[bytes] = out.tolist()
-    return ordered
+    ends = [*kinds.starts[1:], count]
+    by_kind = ByteColumn.joined(
+        [
+            ByteColumn.rows(_columns_in_use(grouped[begin:stop], pieces, int(kinds.order[begin])))
+            for begin, stop in zip(kinds.starts, ends, strict=True)
+        ]
+    )
+    place = np.empty(count, np.intp)
+    place[kinds.order] = np.arange(count)
+    return by_kind.take(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,21 +441,12 @@ def _spans(pieces: Sequence[_Piece], row: int) -> list[tuple[int, int]]:
     return spans or [(0, 0)]
 
 
-def _cut(matrix: NDArray[np.uint8]) -> list[bytes]:
-    """The rows of a contiguous matrix. Void items keep trailing zero bytes, which numpy's strings would strip."""
-    if not matrix.shape[1]:
-        return [b""] * len(matrix)
-    rows: list[bytes] = matrix.view(f"V{matrix.shape[1]}").ravel().tolist()
-    return rows
-
-
-def _compress(matrix: NDArray[np.uint8], pieces: Sequence[_Piece]) -> list[bytes]:
+def _compress(matrix: NDArray[np.uint8], pieces: Sequence[_Piece]) -> ByteColumn:
     used = np.ones(matrix.shape, bool)
     start = 0
     for piece in pieces:
         if piece.used is not None:
             used[:, start : start + piece.width] = np.arange(piece.width) < piece.used[:, None]
         start += piece.width
-    ends = np.cumsum(used.sum(1)).tolist()
-    data = matrix[used].tobytes()
-    return [data[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+    lengths = used.sum(1)
+    return ByteColumn(matrix[used], np.cumsum(lengths) - lengths, lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor
@@ -36,7 +37,7 @@ class ProtobufResults:
         """See ResultFormat.content_type."""
         return "application/protobuf"
 
-    def encode(self, provenance: Provenance, scored: ScoredColumns) -> list[bytes]:
+    def encode(self, provenance: Provenance, scored: ScoredColumns) -> Sequence[bytes]:
         """See ResultFormat.encode."""
         columns: dict[str, FieldColumn] = {
             "model": provenance.model,

@@ -129,13 +129,13 @@ ENCODER_MUTANTS = {
         "kind = kind * (piece.width + 1) + piece.used",
         "kind = 0 * kind + piece.used",
     ),
-    "rows come in the order of their kinds": ("message_encoder", "out[kinds.order] = values", "out[:] = values"),
+    "rows come in the order of their kinds": ("message_encoder", "place[kinds.order] = np.arange(count)", "place[:] = np.arange(count)"),
     "gaps between spans are kept": ("message_encoder", "spans[-1][1] == start:", "True:"),
     "an empty text with presence is not written": ("message_encoder", "not value and not has_presence", "not value"),
     "rows are cut out late": (
         "message_encoder",
-        "zip([0, *ends[:-1]], ends, strict=True)]",
-        "zip([0, *ends[:-1]], [*ends[1:], None], strict=True)]",
+        "np.cumsum(lengths) - lengths, lengths)",
+        "np.cumsum(lengths) - lengths, np.roll(lengths, -1))",
     ),
     "a byte that is the same in the lowest and the highest is computed for none": (
         "varints",
