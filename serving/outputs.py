@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def result_output(
     keys: Sequence[bytes | None] = batch.keys
     if whole.rows is not None and len(whole.rows) < len(batch):
         keys = [keys[i] for i in whole.rows.tolist()]
-    output = Output(topic, keys, whole.values, whole.headers)
+    output = Output(topic, _column(keys), whole.values, whole.headers)
     refused = too_large(output)
     if not refused:
         return output, []
@@ -100,6 +101,14 @@ def _without_value(failure: Failure) -> Failure:
     size = len(failure.value or b"")
     reason = f"{failure.reason} (the record's value of {size:,} bytes and its headers are left out: too large for this topic)"
     return replace(failure, value=None, headers=(), reason=reason)
+
+
+def _column(keys: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """Keys as a column, once for all who look at their bytes; as they are if a record has none."""
+    try:
+        return ByteColumn.of(cast(Sequence[bytes], keys))
+    except TypeError:
+        return keys
 
 
 def _joined(parts: Sequence[Encoded]) -> Encoded:

@@ -18,12 +18,20 @@ class ByteColumn(Sequence[bytes]):
         lengths: int64 (n,).
     """
 
-    __slots__ = ("buffer", "lengths", "starts")
+    __slots__ = ("_objects", "buffer", "lengths", "starts")
 
-    def __init__(self, buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        buffer: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        objects: Sequence[bytes] | None = None,
+    ) -> None:
+        """Take `objects`, the same strings, where they exist already."""
         self.buffer = buffer
         self.starts = starts
         self.lengths = lengths
+        self._objects = objects
 
     @classmethod
     def of(cls, values: Sequence[bytes]) -> ByteColumn:
@@ -32,7 +40,7 @@ class ByteColumn(Sequence[bytes]):
             return values
         buffer = np.frombuffer(b"".join(values), np.uint8)
         lengths = np.fromiter(map(len, values), np.int64, len(values))
-        return cls(buffer, np.cumsum(lengths) - lengths, lengths)
+        return cls(buffer, np.cumsum(lengths) - lengths, lengths, values)
 
     @classmethod
     def rows(cls, matrix: NDArray[np.uint8]) -> ByteColumn:
@@ -77,6 +85,8 @@ class ByteColumn(Sequence[bytes]):
         return self.buffer[start : start + int(self.lengths[index])].tobytes()
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._objects is not None:
+            return iter(self._objects)
         data = self.buffer.tobytes()
         ends = (self.starts + self.lengths).tolist()
         return (data[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True))

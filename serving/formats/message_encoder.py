@@ -32,6 +32,8 @@ from serving.formats.varints import encode_column, varint, widths
 
 Scalar = bool | int | float | str | bytes | Message
 _SCALARS = (bool, int, float, str, bytes, Message)
+_KEYS = (bool, int, str, bytes)
+_NO_KEYS = (float, Message)  # -0.0 equals 0.0, but is written otherwise; messages cannot be keys
 ArrayColumn = (
     NDArray[np.float64]
     | NDArray[np.float32]
@@ -86,6 +88,8 @@ FEWEST_MESSAGES = 32
 # A kind costs as much as cutting out about this many rows one by one (measured: 10 us, 0.2 us).
 _ROWS_PER_KIND = 48
 _FEW_KINDS = 4
+# Plans of this many streams, models and partitions are remembered; each is some hundred bytes.
+_PLANS_KEPT = 1_024
 # Kinds are numbered below this, so that 16 bits hold them.
 _KIND_NUMBERS = 1 << 16
 
@@ -120,8 +124,23 @@ class _Piece:
         return len(self.head) + (0 if self.payload is None else self.payload.shape[1])
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is the same for all batches with the same scalars and the same varying fields.
+
+    Attributes:
+        parts: In the order of the field numbers: serialised scalars, and fields that vary.
+        varying: The fields among them.
+        width: Bytes of the scalars.
+    """
+
+    parts: tuple[bytes | _Field, ...]
+    varying: tuple[_Field, ...]
+    width: int
+
+
 class MessageEncoder:
-    """Encodes one message type. Stateless after construction: any thread."""
+    """Encodes one message type. Any thread: what it remembers may be made twice, and is the same then."""
 
     def __init__(self, message: Descriptor, *, fewest_messages: int = FEWEST_MESSAGES) -> None:
         """`message` must be proto3. Batches smaller than `fewest_messages` are left to the runtime."""
@@ -129,6 +148,7 @@ class MessageEncoder:
         self._class: type[Message] = message_factory.GetMessageClass(message)
         self._fields = {field.name: _describe(field) for field in message.fields}
         self._name = message.full_name
+        self._plans: dict[tuple[tuple[str, bool | int | str | bytes | None], ...], _Plan] = {}
 
     def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> Sequence[bytes]:
         """`count` messages, each equal to `SerializeToString(deterministic=True)` of a message with these fields.
@@ -140,43 +160,56 @@ class MessageEncoder:
         Raises:
             ValueError: No such field, a column of another length or type, or a value out of the field's range.
         """
-        fields = sorted(map(self._field, columns), key=_number)
-        chosen: set[str] = set()
-        for field in fields:
+        plan = self._planned(columns)
+        for field in plan.varying:
             _check(field, columns[field.name], count)
-            if field.oneof is not None:
-                if field.oneof in chosen:
-                    raise ValueError(f"{self._name}: only one member of `{field.oneof}` can be set")
-                chosen.add(field.oneof)
         if count < self._fewest_messages:
             return self._encode_singly(count, columns)
-        widest = sum(_width_of(column) for column in columns.values())
+        widest = plan.width + sum(_width_of(columns[field.name]) for field in plan.varying)
         if count * widest <= _MATRIX_BYTES:
-            return self._encode(count, fields, columns)
+            return _encode(count, plan, columns)
         rows_at_once = max(1, _MATRIX_BYTES // widest)
         parts: list[ByteColumn] = []
         for start in range(0, count, rows_at_once):
             stop = min(count, start + rows_at_once)
-            part = {name: _rows(column, start, stop) for name, column in columns.items()}
-            parts.append(self._encode(stop - start, fields, part))
+            part = {field.name: _rows(columns[field.name], start, stop) for field in plan.varying}
+            parts.append(_encode(stop - start, plan, part))
         return ByteColumn.joined(parts)
 
-    def _encode(self, count: int, fields: Sequence[_Field], columns: Mapping[str, FieldColumn]) -> ByteColumn:
-        if count == 0:
-            return ByteColumn.of([])
-        pieces: list[_Piece] = []
+    def _planned(self, columns: Mapping[str, FieldColumn]) -> _Plan:
+        """The plan for these fields and scalars; the same ones come batch after batch."""
+        if any(isinstance(column, _NO_KEYS) for column in columns.values()):
+            return self._plan(columns)
+        key = tuple((name, column if isinstance(column, _KEYS) else None) for name, column in columns.items())
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _PLANS_KEPT:
+                self._plans.clear()
+            plan = self._plans[key] = self._plan(columns)
+        return plan
+
+    def _plan(self, columns: Mapping[str, FieldColumn]) -> _Plan:
+        fields = sorted(map(self._field, columns), key=_number)
+        chosen: set[str] = set()
+        parts: list[bytes | _Field] = []
         same: dict[str, Scalar] = {}
         for field in fields:
+            if field.oneof is not None:
+                if field.oneof in chosen:
+                    raise ValueError(f"{self._name}: only one member of `{field.oneof}` can be set")
+                chosen.add(field.oneof)
             column = columns[field.name]
             if isinstance(column, _SCALARS):
                 same[field.name] = column
                 continue
             if same:
-                pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
+                parts.append(self._class(**same).SerializeToString(deterministic=True))
                 same = {}
-            pieces.append(_piece(field, column))
-        pieces.append(_Piece(self._class(**same).SerializeToString(deterministic=True)))
-        return _values(count, pieces)
+            parts.append(field)
+        if same:
+            parts.append(self._class(**same).SerializeToString(deterministic=True))
+        width = sum(len(part) for part in parts if isinstance(part, bytes))
+        return _Plan(tuple(parts), tuple(part for part in parts if isinstance(part, _Field)), width)
 
     def _encode_singly(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
         message = self._class(**{name: column for name, column in columns.items() if isinstance(column, _SCALARS)})
@@ -199,6 +232,13 @@ class MessageEncoder:
         if field is None:
             raise ValueError(f"{self._name} has no field `{name}`")
         return field
+
+
+def _encode(count: int, plan: _Plan, columns: Mapping[str, FieldColumn]) -> ByteColumn:
+    if count == 0:
+        return ByteColumn.of([])
+    pieces = [_Piece(part) if isinstance(part, bytes) else _piece(part, columns[part.name]) for part in plan.parts]
+    return _values(count, pieces)
 
 
 def _number(field: _Field) -> int:
@@ -249,7 +289,8 @@ def _check(field: _Field, column: FieldColumn, count: int) -> None:
         raise ValueError(f"`{field.name}` is not a number")
 
 
-def _piece(field: _Field, column: ArrayColumn | TextColumn) -> _Piece:
+def _piece(field: _Field, column: FieldColumn) -> _Piece:
+    assert not isinstance(column, _SCALARS)
     if isinstance(column, TextColumn):
         return _strings(field, column)
     if field.type in _FIXED_DTYPES:
