@@ -137,7 +137,7 @@ class Publisher:
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "linger.ms": 0, "log_level": 3}
+            {"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "linger.ms": 0, "log_level": 0}
         )
 
     def publish(self, control: str, new: Model) -> None:

@@ -66,11 +66,11 @@ def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = No
             "linger.ms": 5,
             "enable.idempotence": True,
             "queue.buffering.max.messages": 2_000_000,
-            "log_level": 3,
+            "log_level": 0,
         }
     )
     failed: list[str] = []
-    for partition, numbers in _chunks(first, first + count):
+    for partition, numbers in chunks(first, first + count):
         todo = [{"key": key(i), "value": values[i % len(values)]} for i in numbers]
         while todo and producer.produce_batch(topic, todo, partition=partition, on_delivery=_note(failed)) < len(todo):
             todo = [message for message in todo if message.pop("_error", None) is not None]
@@ -81,7 +81,8 @@ def fill(bootstrap: str, topic: str, count: int, values: list[bytes] | None = No
         raise RuntimeError(f"{left} records were not written, {len(failed)} were refused: {failed[:1]}")
 
 
-def _chunks(first: int, end: int) -> Iterator[tuple[int, range]]:
+def chunks(first: int, end: int) -> Iterator[tuple[int, range]]:
+    """(partition, numbers of records for it), in the order of writing; `first` is a multiple of the partitions."""
     for start in range(first, end, _CHUNK):
         for number in range(start, min(end, start + PARTITIONS)):
             yield number % PARTITIONS, range(number, min(end, start + _CHUNK), PARTITIONS)
