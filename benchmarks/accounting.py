@@ -152,6 +152,18 @@ def judge(results: Results, models: list[Known], bottles: int) -> Verdict:
     )
 
 
+def recognised(results: Results, models: list[Known], bottles: int) -> NDArray[np.uint64]:
+    """`Results.version`, with the model that alone has the result's answer where the result names none; 0 if that is unclear."""
+    bottle = results.index % bottles
+    unnamed = (results.version == 0) & (results.index >= 0) & (bottle < len(models[0].answers))
+    fits = np.zeros((len(models), len(results)), bool)
+    for at, each in enumerate(models):
+        fits[at, unnamed] = _agree(results.answers[unnamed], each.answers[bottle[unnamed]], each.tolerance)
+    versions = np.array([each.version for each in models], np.uint64)
+    is_clear = fits.sum(axis=0) == 1
+    return np.where(is_clear, versions[fits.argmax(axis=0)], results.version)
+
+
 def _agree(found: NDArray[np.float64], expected: NDArray[np.float64], tolerance: float) -> NDArray[np.bool_]:
     width = expected.shape[1]
     same = np.abs(found[:, :width] - expected) <= tolerance

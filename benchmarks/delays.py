@@ -76,7 +76,7 @@ class Column:
         index: int64 (n,), ascending.
         sent_us: int64 (n,).
         arrived_us: int64 (n,).
-        version: uint64 (n,).
+        version: uint64 (n,); 0 where it is not known which model scored.
     """
 
     index: NDArray[np.int64]
@@ -94,12 +94,12 @@ class Column:
         return Column(self.index[mask], self.sent_us[mask], self.arrived_us[mask], self.version[mask])
 
 
-def first_arrivals(results: Results, arrived_us: NDArray[np.int64]) -> Column:
-    """Each record once; results of no record left out."""
+def first_arrivals(results: Results, arrived_us: NDArray[np.int64], version: NDArray[np.uint64]) -> Column:
+    """Each record once; results of no record left out. `version` says which model each is taken to be of."""
     rows = np.flatnonzero(results.index >= 0)
     _, first = np.unique(results.index[rows], return_index=True)
     rows = rows[first]
-    return Column(results.index[rows], results.sent_us[rows], arrived_us[rows], results.version[rows])
+    return Column(results.index[rows], results.sent_us[rows], arrived_us[rows], version[rows])
 
 
 def swap_seen(column: Column, given_us: int, new: Sequence[int], partitions: int) -> Swap | None:
@@ -115,7 +115,7 @@ def swap_seen(column: Column, given_us: int, new: Sequence[int], partitions: int
         if (is_new & here).any():
             begin = column.index[is_new & here].min()
             after = here & (column.index > begin) & (column.sent_us <= first_us + AFTER_SWAP_US)
-            mixed += int((after & ~is_new).sum())
+            mixed += int((after & ~is_new & (column.version != 0)).sum())
     worst = column.milliseconds[near].max() if near.any() else 0.0
     return Swap(round((first_us - given_us) / 1_000, 2), round(float(worst), 2), mixed)
 

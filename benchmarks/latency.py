@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.accounting import Ledger, judge
+from benchmarks.accounting import Ledger, judge, recognised
 from benchmarks.answers import known_answers
 from benchmarks.collector import Arrivals, collecting
 from benchmarks.delays import AFTER_SWAP_US, Column, Delays, Swap, delays_of, first_arrivals, is_near, swap_seen
@@ -124,10 +125,11 @@ def measure(entry: Entry, topics: Topics, rate: int, seconds: float) -> Latency:
     new = [] if other is None else [int.from_bytes(model(other).sha256[:8], "big")]
     kinds = (entry.model, other) if other is not None else (entry.model,)
     verdict = judge(arrivals.results, known_answers(*kinds), ROWS)
+    version = recognised(arrivals.results, known_answers(*kinds), ROWS)
     measured_from = first + int(rate * _SETTLE_SECONDS)
     ledger = Ledger()
     ledger.add(arrivals.results.index[arrivals.results.index >= measured_from] - measured_from)
-    column = _measured(arrivals, measured_from)
+    column = _measured(arrivals, measured_from, version)
     swap = swap_seen(column, given_us, new, PARTITIONS) if new else None
     sent = first + total - measured_from
     return Latency(
@@ -165,7 +167,7 @@ def measure_baseline(topics: Topics, rate: int, seconds: float) -> Latency:
             time.sleep(0.5)  # the last records are on their way; what is missing is counted
             arrivals = collector.finish()
     measured_from = int(rate * _SETTLE_SECONDS)
-    column = _measured(arrivals, measured_from)
+    column = _measured(arrivals, measured_from, arrivals.results.version)
     sent = int(rate * (_SETTLE_SECONDS + seconds)) - measured_from
     verdict = judge(arrivals.results, known_answers(""), ROWS)
     return Latency(
@@ -192,8 +194,8 @@ def can_swap(entry: Entry) -> bool:
     return entry.peer.swaps or entry.peer.swap is not None
 
 
-def _measured(arrivals: Arrivals, first: int) -> Column:
-    column = first_arrivals(arrivals.results, arrivals.arrived_us)
+def _measured(arrivals: Arrivals, first: int, version: NDArray[np.uint64]) -> Column:
+    column = first_arrivals(arrivals.results, arrivals.arrived_us, version)
     return column.where(column.index >= first)
 
 

@@ -20,13 +20,14 @@ from benchmarks.figures import Book, Failure, Figure, Scaling, Throughput
 from benchmarks.machine import environment
 from benchmarks.models import KINDS
 from benchmarks.peer import NotRunnableError, Peer
-from benchmarks.records import fill
+from benchmarks.records import fill, wine_json
 from benchmarks.tables import all_lines
 from benchmarks.topics import Topics
 
 QUICK_PEERS = ("bare-relay", "bare-loop", "java-loop", "worker", "worker-fast")
 _MODELS = ("bytes", *KINDS)
 _DELIVERIES = ("at_least_once", "exactly_once")
+JSON_SHARE = 10  # those who need JSON are slow, and a request of it is three times the size of a record
 SCALING_PEERS = ("worker", "worker-fast", "java-loop")
 OURS = ("worker", "worker-fast")
 PARTS = ("start", "throughput", "latency", "swap", "kill", "scaling", "soak")
@@ -134,14 +135,19 @@ class Run:
 
     def _rounds(self, part: str, kind: type[Throughput], wanted: list[Entry], processes: tuple[int, ...]) -> None:
         window = throughput.SIZES[self._options.records]
-        with self._topics.new("backlog") as source:
+        with self._topics.new("backlog") as source, self._topics.new("backlog-json") as json_source:
             say(f"writing {window.backlog:,} records")
             fill(self._topics.bootstrap, source, window.backlog)
+            if any(entry.peer.wire == "v2-json" for entry in wanted):
+                fill(self._topics.bootstrap, json_source, window.backlog // JSON_SHARE, wine_json())
+            sources = {"protobuf": source, "v2-json": json_source}
             runs = [(entry, count) for entry in wanted for count in processes]
             failed: set[tuple[Entry, int]] = set()
             for round_ in range(self._options.runs):
                 for entry, count in runs if round_ % 2 == 0 else runs[::-1]:
-                    measure = partial(throughput.measure, entry, self._topics, source, window, round_, count, kind)
+                    measure = partial(
+                        throughput.measure, entry, self._topics, sources[entry.peer.wire], window, round_, count, kind
+                    )
                     if (entry, count) not in failed and not self._try(part, entry, measure, _cost_words):
                         failed.add((entry, count))
 

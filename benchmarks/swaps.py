@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.accounting import Ledger, judge
+from benchmarks.accounting import Ledger, judge, recognised
 from benchmarks.answers import known_answers
 from benchmarks.collector import collecting
 from benchmarks.delays import AFTER_SWAP_US, Swap, first_arrivals, is_near, swap_seen
@@ -96,7 +96,8 @@ def measure(entry: Entry, topics: Topics, count: int) -> Swaps:
     ledger = Ledger()
     ledger.add(arrivals.results.index[arrivals.results.index >= first] - first)
     account = ledger.account(sent)
-    column = first_arrivals(arrivals.results, arrivals.arrived_us)
+    version = recognised(arrivals.results, known_answers(entry.model, other), ROWS)
+    column = first_arrivals(arrivals.results, arrivals.arrived_us, version)
     seen, quiet = [], []
     for at, kind in zip(given, kinds, strict=True):
         until = column.where(column.sent_us < at + int(_EVERY_SECONDS * 1e6))

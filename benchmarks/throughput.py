@@ -74,8 +74,8 @@ def measure(
         last = run.wait_for(first + window.measured, _WINDOW_SECONDS)
         spent, passed = run.tree.cpu_seconds() - cpu, time.perf_counter() - clock
         weather, memory = watch.weather(), run.tree.resident_megabytes()
-        if last >= window.backlog:
-            raise NoProgressError(f"the backlog of {window.backlog:,} ran dry in the window")
+        if last >= (backlog := topics.count(source)):
+            raise NoProgressError(f"the backlog of {backlog:,} ran dry in the window")
         verdict = _look_at_end(run)
     return kind(
         peer=entry.peer.name,

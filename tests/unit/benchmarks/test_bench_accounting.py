@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.accounting import Account, Known, Ledger, Results, judge
+from benchmarks.accounting import Account, Known, Ledger, Results, judge, recognised
 
 TREE = Known(7, np.array([[1.0], [2.0]]), 1e-6)
 LINEAR = Known(9, np.array([[10.0], [20.0]]), 1e-6)
@@ -102,3 +102,15 @@ def test_flaws_of_the_provenance_are_counted():
     verdict = judge(results((0, [1.0], 7), flawed=True), [TREE], bottles=2)
     assert verdict.flawed == 1
     assert not verdict.is_right
+
+
+def test_the_model_of_a_result_that_names_none_is_known_by_its_answer():
+    found = recognised(results((0, [10.0], 0), (1, [2.0], 0), (0, [5.0], 0), (0, [1.0], 9)), [TREE, LINEAR], bottles=2)
+
+    assert found.tolist() == [9, 7, 0, 9]
+
+
+def test_an_answer_that_two_models_share_says_nothing():
+    same = Known(11, TREE.answers, 1e-6)
+
+    assert recognised(results((0, [1.0], 0)), [TREE, same], bottles=2).tolist() == [0]

@@ -37,7 +37,7 @@ def test_a_record_that_came_twice_counts_with_its_first_arrival():
         np.zeros(4, bool), np.zeros(4, np.int64),
     )  # fmt: skip
 
-    found = first_arrivals(twice, np.array([10, 20, 30, 40]))
+    found = first_arrivals(twice, np.array([10, 20, 30, 40]), twice.version)
 
     assert found.index.tolist() == [0, 1]
     assert found.arrived_us.tolist() == [20, 10]
