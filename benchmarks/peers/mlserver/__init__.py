@@ -1,0 +1,1 @@
+"""MLServer with its Kafka transport and a runtime of our own for PMML."""
