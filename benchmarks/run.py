@@ -24,12 +24,12 @@ from benchmarks.records import fill, wine_json
 from benchmarks.tables import all_lines
 from benchmarks.topics import Topics
 
-QUICK_PEERS = ("bare-relay", "bare-loop", "java-loop", "worker", "worker-fast")
+QUICK_PEERS = ("bare-relay", "bare-loop", "java-loop", "worker")
 _MODELS = ("bytes", *KINDS)
 _DELIVERIES = ("at_least_once", "exactly_once")
 JSON_SHARE = 10  # those who need JSON are slow, and a request of it is three times the size of a record
-SCALING_PEERS = ("worker", "worker-fast", "java-loop")
-OURS = ("worker", "worker-fast")
+SCALING_PEERS = ("worker", "java-loop")
+OURS = ("worker",)
 PARTS = ("start", "throughput", "latency", "swap", "kill", "scaling", "soak")
 _BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()), "", "at_least_once")
 

@@ -1,4 +1,4 @@
-"""The worker as a peer: installed with the project; `worker-fast` computes PMML in its own process (`engines.fast_pmml`)."""
+"""The worker as a peer, installed with the project: as it is by default, and with all PMML left to the engine."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ def _command(_folder: Path) -> Sequence[str]:
     return [sys.executable, "-m", "benchmarks.peers.worker.start"]
 
 
-def _peer(name: str, title: str, fast_pmml: bool) -> Peer:
-    return Peer(
-        name=name,
-        title=title,
-        models=("linear", "tree", "forest") if fast_pmml else ("linear", "tree", "forest", "graph"),
+PEERS = (
+    Peer(
+        name="worker",
+        title="Sluice worker: plain PMML in its own process, other PMML in a Java child, TensorFlow by its C library",
+        models=("linear", "tree", "forest", "graph"),
         install=_install,
         command=_command,
         deliveries=("at_least_once", "exactly_once"),
-        environment={"SERVING_ENGINES__FAST_PMML": "true" if fast_pmml else "false"},
-    )
-
-
-PEERS = (
-    _peer("worker", "Sluice worker, PMML in a Java child, TensorFlow by its C library", False),
-    _peer("worker-fast", "Sluice worker, plain PMML in its own process (`engines.fast_pmml`)", True),
+    ),
+    Peer(
+        name="worker-engine",
+        title="Sluice worker with `engines.fast_pmml: off`: all PMML in a Java child, by PMML4S",
+        models=("linear", "tree", "forest"),
+        install=_install,
+        command=_command,
+        environment={"SERVING_ENGINES__FAST_PMML": "off"},
+    ),
 )
