@@ -6,6 +6,10 @@ returns. Everything else, transactions, errors, flushing, stays with the Python 
 
 What is reached into, and pinned by a contract test: the Python object of a producer has the handle right after its header,
 and its delivery callback ignores messages that have no Python state of their own.
+
+Each partition is a call of its own. The library also takes one call for all, where each message names its partition
+(`RD_KAFKA_MSG_F_PARTITION`), but that one puts partition -1 into a transaction while the topic is not known yet, which the
+broker refuses for good, and messages of a partition that is not there are never let go of (librdkafka 2.16).
 """
 
 from __future__ import annotations
@@ -34,8 +38,6 @@ _MESSAGE: Final = np.dtype(
 """`rd_kafka_message_t` of rdkafka.h, on machines with pointers of 8 bytes."""
 
 _COPY: Final = 0x2  # RD_KAFKA_MSG_F_COPY
-_PARTITION: Final = 0x8  # RD_KAFKA_MSG_F_PARTITION: each message names its own
-_UNASSIGNED: Final = -1  # RD_KAFKA_PARTITION_UA
 
 
 class UnknownClientError(Exception):
@@ -77,21 +79,23 @@ class BulkProducer:
         """Queue records; nobody hears of their deliveries.
 
         Args:
-            partitions: One a record.
+            partitions: One a record; those of the same partition side by side.
 
         Returns:
-            The rows that were refused, ascending: all from one on where the queue is full; and why, of the first.
+            The rows that were refused, ascending; and why, of the first. Where the queue is full, nothing of a partition was
+            taken after a row that was not.
         """
         count = len(partitions)
         messages = np.zeros(count, _MESSAGE)
-        messages["partition"] = partitions
         messages["payload"] = values.starts + _address(values.buffer)
         messages["len"] = values.lengths
         messages["key"] = keys.starts + _address(keys.buffer)
         messages["key_len"] = keys.lengths
-        accepted = self._produce(
-            self._topic(topic), _UNASSIGNED, _COPY | _PARTITION, messages.ctypes.data, count
-        )  # fmt: skip
+        known, address = self._topic(topic), messages.ctypes.data
+        begins = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist()]
+        accepted = 0
+        for begin, end, partition in zip(begins, [*begins[1:], count], partitions[begins].tolist(), strict=True):
+            accepted += self._produce(known, partition, _COPY, address + begin * _MESSAGE.itemsize, end - begin)
         if accepted == count:
             return (), None
         refused = np.flatnonzero(messages["err"]).tolist()

@@ -22,8 +22,10 @@ def partitions_of(keys: Sequence[bytes], count: int) -> NDArray[np.int32]:
     return (hashes % count).astype(np.int32)
 
 
-def last_of_each(partitions: NDArray[np.int32], count: int) -> NDArray[np.intp]:
-    """The last row of each partition that has one, ascending."""
-    last = np.full(count, -1, np.intp)
-    last[partitions] = np.arange(len(partitions))  # of a partition that comes several times the last one stays
-    return np.sort(last[last >= 0])
+def last_apart(partitions: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows but for the last of each partition, by partition and in their order; and the last ones, by partition."""
+    narrow = partitions.astype(np.uint16) if partitions.max(initial=0) < 1 << 16 else partitions  # sorted by radix
+    order = np.argsort(narrow, kind="stable")
+    is_last = np.ones(len(order), np.bool_)
+    np.not_equal(partitions[order[1:]], partitions[order[:-1]], out=is_last[:-1])
+    return order[~is_last], order[is_last]

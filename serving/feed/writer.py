@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
-import numpy as np
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -31,7 +30,7 @@ from serving.core.byte_column import ByteColumn
 from serving.feed.batch import Header, Output
 from serving.feed.bulk import BulkProducer, UnknownClientError
 from serving.feed.errors import OutputRefusedError
-from serving.feed.partitioning import DEFAULT, last_of_each, partitions_of
+from serving.feed.partitioning import DEFAULT, last_apart, partitions_of
 from serving.feed.settings import DEFAULT_RECORD_BYTES, OVERHEAD_BYTES, Properties
 
 log = structlog.get_logger(__name__)
@@ -187,12 +186,9 @@ class Writer:
             return None  # one of them is `None`
         if not keys.lengths.all():
             return None  # the partitioner scatters empty keys
-        marks = last_of_each(chosen, partitions)
+        rows, marks = last_apart(chosen)
         if 4 * len(marks) > count:
             return None
-        is_other = np.ones(count, np.bool_)
-        is_other[marks] = False
-        rows = np.flatnonzero(is_other)
         end = None
         while len(rows):
             refused, error = self._bulk.queue(output.topic, chosen[rows], keys.take(rows), values.take(rows))
