@@ -38,6 +38,7 @@ _MESSAGE: Final = np.dtype(
 """`rd_kafka_message_t` of rdkafka.h, on machines with pointers of 8 bytes."""
 
 _COPY: Final = 0x2  # RD_KAFKA_MSG_F_COPY
+_LONGEST_SETTING: Final = 512
 
 
 class UnknownClientError(Exception):
@@ -60,6 +61,8 @@ class BulkProducer:
             self._produce = self._library.rd_kafka_produce_batch
             self._new_topic = self._library.rd_kafka_topic_new
             self._drop_topic = self._library.rd_kafka_topic_destroy
+            self._configuration = self._library.rd_kafka_conf
+            self._get_setting = self._library.rd_kafka_conf_get
         except (OSError, AttributeError) as error:
             raise UnknownClientError(f"librdkafka's functions were not found: {error}") from error
         handle, integer = ctypes.c_void_p, ctypes.c_int
@@ -69,9 +72,19 @@ class BulkProducer:
         self._new_topic.restype = handle
         self._drop_topic.argtypes = [handle]
         self._drop_topic.restype = None
+        self._configuration.argtypes = [handle]
+        self._configuration.restype = handle
+        self._get_setting.argtypes = [handle, ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_size_t)]
+        self._get_setting.restype = integer
         self._producer = producer
         self._handle = ctypes.c_void_p.from_address(id(producer) + _HEADER_BYTES).value
         self._topics: dict[str, int] = {}
+
+    def setting(self, name: str) -> str | None:
+        """What a property came to, whichever of its names it was given by; `None` if it has no value."""
+        value, size = ctypes.create_string_buffer(_LONGEST_SETTING), ctypes.c_size_t(_LONGEST_SETTING)
+        result = self._get_setting(self._configuration(self._handle), name.encode(), value, ctypes.byref(size))
+        return value.value.decode() if result == 0 else None  # RD_KAFKA_CONF_OK
 
     def queue(
         self, topic: str, partitions: NDArray[np.int32], keys: ByteColumn, values: ByteColumn
