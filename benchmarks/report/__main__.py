@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.report.page import page
 from benchmarks.report.plots import plots
-from benchmarks.report.sources import read_books
+from benchmarks.report.sources import read_sources
 
 _PROJECT = Path(__file__).parent.parent.parent
 _SECTIONS = Path(__file__).parent / "sections"
@@ -23,10 +23,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--docs", type=Path, default=_PROJECT / "docs", help="folder of the page")
     parser.add_argument("--check", action="store_true", help="write nothing, say whether the page is up to date")
     options = parser.parse_args(arguments)
-    books = read_books(options.results)
+    sources = read_sources(options.results)
     sections = {path.stem: path.read_text().strip() for path in sorted(_SECTIONS.glob("*.md"))}
-    drawn = plots(books)
-    files = {options.docs / "benchmarks.md": page(books, sections, set(drawn))}
+    drawn = plots(sources)
+    files = {options.docs / "benchmarks.md": page(sources, sections, set(drawn))}
     files |= {options.docs / "benchmarks" / f"{name}.svg": text for name, text in drawn.items()}
     if options.check:
         stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]

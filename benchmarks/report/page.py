@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.figures import Book
+from benchmarks.report.sources import Sources
 from benchmarks.report.tables import TABLES
 
 _TEMPLATE = Path(__file__).parent / "page.md"
@@ -14,7 +14,7 @@ _PLACE = re.compile(r"\{\{(table|plot|section):([a-z0-9-]+)\}\}")
 _NOT_YET = "*Not measured yet.*"
 
 
-def page(books: Mapping[str, Book], sections: Mapping[str, str], drawn: set[str], template: str | None = None) -> str:
+def page(sources: Sources, sections: Mapping[str, str], drawn: set[str], template: str | None = None) -> str:
     """The text of `docs/benchmarks.md`.
 
     `{{table:costs}}` is made from figures, `{{plot:cost}}` is every plot whose name begins so, and `{{section:profile}}` is the
@@ -29,7 +29,7 @@ def page(books: Mapping[str, Book], sections: Mapping[str, str], drawn: set[str]
         if kind == "section":
             return sections.get(name, "")
         if kind == "table":
-            return TABLES[name](books) or _NOT_YET
+            return TABLES[name](sources) or _NOT_YET
         shown = sorted(each for each in drawn if each.startswith(name))
         return "\n\n".join(f"![{each}](benchmarks/{each}.svg)" for each in shown)
 

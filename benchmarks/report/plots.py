@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.delays import Delays
-from benchmarks.figures import Book, Throughput
 from benchmarks.latency import BASELINE, Latency
+from benchmarks.report.sources import Source, Sources
 from benchmarks.report.svg import Bar, Line, bars, linear_axis, lines, log_axis, tail_axis
 from benchmarks.soak import Soak
 from benchmarks.summary import REFERENCE, costs
@@ -13,22 +13,22 @@ OURS = "worker"
 _NINES = 3
 
 
-def plots(books: dict[str, Book]) -> dict[str, str]:
+def plots(sources: Sources) -> dict[str, str]:
     """Those that there are figures for."""
     drawn: dict[str, str] = {}
-    if book := books.get("throughput"):
-        drawn |= _costs(book)
-    if book := books.get("latency"):
-        drawn |= _delays(book)
-    if book := books.get("soak"):
-        drawn |= {f"soak-{each.peer}-{each.delivery}": _memory(each) for each in book.of(Soak)}
+    for source in sources.get("throughput", ()):
+        drawn |= _costs(source)
+    for source in sources.get("latency", ()):
+        drawn |= _delays(source)
+    for source in sources.get("soak", ()):
+        drawn |= {f"soak-{each.peer}-{each.delivery}": _memory(each) for each in source.figures()}
     return {name.replace("_", "-"): text for name, text in drawn.items()}
 
 
-def _costs(book: Book) -> dict[str, str]:
-    found = [cost for cost in costs(book.of(Throughput)) if cost.is_right]
+def _costs(source: Source) -> dict[str, str]:
+    found = [cost for cost in costs(source.figures()) if cost.is_right]
     drawn = {}
-    for model in dict.fromkeys(cost.system[1] for cost in found if cost.system[1]):
+    for model in source.models:
         # The relay scores nothing: it stands beside every model as the floor.
         shown = sorted((c for c in found if c.system[1] in (model, "")), key=lambda cost: cost.cpu_us)
         rows = [Bar(_short(c.system), c.cpu_us, c.low, c.high, c.system[0].startswith(OURS)) for c in shown]
@@ -47,8 +47,8 @@ def _costs(book: Book) -> dict[str, str]:
     return drawn
 
 
-def _delays(book: Book) -> dict[str, str]:
-    figures: list[Latency] = book.of(Latency)
+def _delays(source: Source) -> dict[str, str]:
+    figures: list[Latency] = source.figures()
     drawn = {}
     for rate in dict.fromkeys(figure.rate for figure in figures):
         shown = sorted((f for f in figures if f.rate == rate), key=lambda f: f.delays.p99)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from benchmarks.delays import Swap
-from benchmarks.figures import Book, Failure, Figure, Scaling, Throughput
+from benchmarks.figures import Book, Failure, Figure, Scaling
 from benchmarks.kill import Kill
 from benchmarks.latency import BASELINE, Latency
+from benchmarks.report.sources import Source, Sources
 from benchmarks.soak import Soak
 from benchmarks.start import Start
 from benchmarks.summary import costs, scaled
 from benchmarks.swaps import Swaps
-
-Books = Mapping[str, Book]
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -24,74 +23,60 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def machines(books: Books) -> str:
+def machines(sources: Sources) -> str:
     """What each part was measured on, when, and from which file."""
     rows = []
-    for part, book in books.items():
+    for part, book, models, figures in ((p, s.book, s.models, s.figures()) for p in sources for s in sources[p]):
         e = book.environment
-        load = [figure.weather.load_average for figure in book.figures if figure.part == part]
-        steal = [figure.weather.steal for figure in book.figures if figure.part == part]
-        commit = f"`{str(e['commit'])[:10]}`" + (
-            f" and {e['changed_files']} changed files" if e["changed_files"] else ""
-        )
-        name = f"[`{book.path.name}`](../benchmarks/results/{book.path.name})" if book.path else "-"
+        load = [figure.weather.load_average for figure in figures]
+        changed = f" and {e['changed_files']} changed files" if e["changed_files"] else ""
         rows.append(
             (
-                part,
+                f"{part}, {' '.join(models)}",
                 str(e["date"])[:16].replace("T", " "),
-                name,
+                f"[`{book.path.name}`](../benchmarks/results/{book.path.name})" if book.path else "-",
                 f"{e['cpu']}, {e['cores']} cores, {e['memory_gb']} GB",
                 f"{e['system']} {e['kernel']}",
                 f"Kafka {e['kafka']}, Java {e['java']}, Python {e['python']}",
-                commit,
+                f"`{str(e['commit'])[:10]}`{changed}",
                 f"{min(load):.1f}-{max(load):.1f}",
-                f"{100 * max(steal):.1f} %",
+                f"{100 * max(figure.weather.steal for figure in figures):.1f} %",
             )
         )
     head = ("part", "date, UTC", "raw data", "machine", "system", "versions", "commit", "load average", "most steal")
     return markdown(head, rows) if rows else ""
 
 
-def cost_tables(books: Books) -> str:
+def cost_tables(sources: Sources) -> str:
     """One table a model; the relay, which scores nothing, in each."""
-    if "throughput" not in books:
-        return ""
-    found = costs(books["throughput"].of(Throughput))
-    out = []
-    for model in dict.fromkeys(cost.system[1] for cost in found if cost.system[1]):
-        shown = sorted((c for c in found if c.system[1] in (model, "") and c.is_right), key=lambda c: c.cpu_us)
-        rows = [
-            (
-                name(cost.system),
-                f"**{cost.cpu_us:.2f}**",
-                f"{cost.low:.2f}-{cost.high:.2f}",
-                "-" if cost.ratio is None else f"**{cost.ratio:.2f}**",
-                " ".join(f"{each:.2f}" for each in cost.ratios) or "-",
-                f"{cost.rate:,}",
-                f"{cost.resident_mb:.0f}",
-                f"{cost.mean_bytes:.0f}",
-                f"{cost.load_average:.1f}",
-            )
-            for cost in shown
-        ]
-        head = (
-            "system",
-            "CPU us a record",
-            "min-max",
-            "x Java loop",
-            "in each round",
-            "records/s",
-            "MB",
-            "bytes",
-            "load",
+    return "\n\n".join(_costs(source, model) for source in sources.get("throughput", ()) for model in source.models)
+
+
+def _costs(source: Source, model: str) -> str:
+    found = sorted((c for c in costs(source.figures()) if c.system[1] in (model, "")), key=lambda cost: cost.cpu_us)
+    rows = [
+        (
+            name(cost.system),
+            f"**{cost.cpu_us:.2f}**",
+            f"{cost.low:.2f}-{cost.high:.2f}",
+            "-" if cost.ratio is None else f"**{cost.ratio:.2f}**",
+            " ".join(f"{each:.2f}" for each in cost.ratios) or "-",
+            f"{cost.rate:,}",
+            f"{cost.resident_mb:.0f}",
+            f"{cost.mean_bytes:.0f}",
+            f"{cost.load_average:.1f}",
         )
-        out.append(f"### {model.capitalize()}\n\n{markdown(head, rows)}")
-        if wrong := [name(cost.system) for cost in found if cost.system[1] == model and not cost.is_right]:
-            out.append(f"Not ranked, because results were wrong or incomplete: {', '.join(wrong)}.")
-    return "\n\n".join(out)
+        for cost in found
+        if cost.is_right
+    ]
+    head = ("system", "CPU us a record", "min-max", "x Java loop", "in each round", "records/s", "MB", "bytes", "load")
+    out = f"### {model.capitalize()}\n\n{markdown(head, rows)}"
+    if wrong := [name(cost.system) for cost in found if not cost.is_right]:
+        out += f"\n\nNot ranked, because results were wrong or incomplete: {', '.join(wrong)}."
+    return out
 
 
-def starts(books: Books) -> str:
+def starts(sources: Sources) -> str:
     """Start-up, memory, and whether the small topic came through whole and right."""
     rows = [
         (
@@ -103,7 +88,7 @@ def starts(books: Books) -> str:
             f"{each.sent:,}",
             *_zeros(each.lost, each.duplicated, each.foreign, each.wrong, each.flawed),
         )
-        for each in sorted(_of(books, Start), key=lambda each: (each.model, each.start_seconds))
+        for each in sorted(_of(sources, Start), key=lambda each: (each.model, each.start_seconds))
     ]
     head = (
         "system",
@@ -121,9 +106,9 @@ def starts(books: Books) -> str:
     return markdown(head, rows) if rows else ""
 
 
-def latencies(books: Books) -> str:
+def latencies(sources: Sources) -> str:
     """One table a rate; the baseline first, then by p99."""
-    figures: list[Latency] = _of(books, Latency)
+    figures: list[Latency] = _of(sources, Latency)
     out = []
     for rate in dict.fromkeys(figure.rate for figure in figures):
         shown = sorted(
@@ -147,10 +132,10 @@ def latencies(books: Books) -> str:
     return "\n\n".join(out)
 
 
-def swap_table(books: Books) -> str:
+def swap_table(sources: Sources) -> str:
     """Many swaps under load."""
     rows = []
-    for each in sorted(_of(books, Swaps), key=_median_extra):
+    for each in sorted(_of(sources, Swaps), key=_median_extra):
         near = [swap.worst_ms for swap in each.swaps]
         rows.append(
             (
@@ -170,7 +155,7 @@ def swap_table(books: Books) -> str:
     return markdown(head, rows) if rows else ""
 
 
-def kills(books: Books) -> str:
+def kills(sources: Sources) -> str:
     """What was lost and repeated."""
     rows = [
         (
@@ -183,7 +168,7 @@ def kills(books: Books) -> str:
             *_zeros(each.foreign, each.wrong + each.flawed),
             _spread(each.back_seconds),
         )
-        for each in sorted(_of(books, Kill), key=lambda each: (each.lost, each.duplicated / each.kills))
+        for each in sorted(_of(sources, Kill), key=lambda each: (each.lost, each.duplicated / each.kills))
     ]
     head = (
         "system",
@@ -199,7 +184,7 @@ def kills(books: Books) -> str:
     return markdown(head, rows) if rows else ""
 
 
-def scaling(books: Books) -> str:
+def scaling(sources: Sources) -> str:
     """One and two processes."""
     rows = [
         (
@@ -211,16 +196,16 @@ def scaling(books: Books) -> str:
             f"{each.cpu_two:.2f}",
             f"{each.busy_two:.2f}",
         )
-        for each in scaled(_of(books, Scaling))
+        for each in scaled(_of(sources, Scaling))
     ]
     head = ("system", "records/s, 1 process", "2 processes", "gain", "CPU us a record, 1", "2", "busy cores, 2")
     return markdown(head, rows) if rows else ""
 
 
-def soaks(books: Books) -> str:
+def soaks(sources: Sources) -> str:
     """The long run."""
     rows = []
-    for each in _of(books, Soak):
+    for each in _of(sources, Soak):
         quarter = len(each.memory) // 4
         early, late = (
             [memory for *_, memory in part] for part in (each.memory[quarter : 2 * quarter], each.memory[-quarter:])
@@ -251,24 +236,24 @@ def soaks(books: Books) -> str:
     return markdown((*head, "lost", "twice", "wrong"), rows) if rows else ""
 
 
-def peers(books: Books) -> str:
+def peers(sources: Sources) -> str:
     """Every system of any part, in words."""
-    titles = {peer: title for book in books.values() for peer, title in book.peers.items()}
+    titles = {peer: title for _, book in _books(sources) for peer, title in book.peers.items()}
     return markdown(("name", "what it is"), [(f"`{peer}`", titles[peer]) for peer in sorted(titles)]) if titles else ""
 
 
-def failures(books: Books) -> str:
-    """What could not be installed or measured, and why; a failure of a part counts where that part's figures come from."""
+def failures(sources: Sources) -> str:
+    """What could not be installed or measured, and why; of a part, where that part's figures come from."""
+    found = (each for part, book in _books(sources) for each in book.failures if each.part in (part, "install"))
     rows = []
-    for failure in dict.fromkeys(_failures(books)):
+    for failure in dict.fromkeys(found):
         reason = failure.reason.replace("|", "\\|").replace("\n", " ")
         rows.append((_failed(failure), failure.part, reason[:300]))
     return markdown(("system", "part", "reason"), rows) if rows else "Nothing."
 
 
-def _failures(books: Books) -> Iterable[Failure]:
-    for part, book in books.items():
-        yield from (failure for failure in book.failures if failure.part in (part, "install"))
+def _books(sources: Sources) -> Iterable[tuple[str, Book]]:
+    return ((part, source.book) for part, of_part in sources.items() for source in of_part)
 
 
 def name(system: tuple[str, str, str]) -> str:
@@ -282,8 +267,8 @@ def _failed(failure: Failure) -> str:
     return " ".join(part for part in (f"`{failure.peer}`", failure.model, failure.delivery.replace("_", " ")) if part)
 
 
-def _of(books: Books, kind: type[Figure]) -> list[Any]:
-    return books[kind.part].of(kind) if kind.part in books else []
+def _of(sources: Sources, kind: type[Figure]) -> list[Any]:
+    return [figure for source in sources.get(kind.part, ()) for figure in source.figures()]
 
 
 def _zeros(*counts: int) -> tuple[str, ...]:
@@ -311,7 +296,7 @@ def _median_extra(each: Swaps) -> float:
     return statistics.median(s.worst_ms for s in each.swaps) - statistics.median(each.quiet_worst_ms)
 
 
-TABLES: dict[str, Callable[[Books], str]] = {
+TABLES: dict[str, Callable[[Sources], str]] = {
     "machines": machines,
     "costs": cost_tables,
     "starts": starts,

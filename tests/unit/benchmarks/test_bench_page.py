@@ -12,6 +12,7 @@ from benchmarks.latency import BASELINE, Latency
 from benchmarks.machine import Weather
 from benchmarks.report.page import page
 from benchmarks.report.plots import plots
+from benchmarks.report.sources import choose
 from benchmarks.report.svg import Bar, bars, linear_axis, log_axis, tail_axis
 from benchmarks.soak import Soak
 
@@ -42,8 +43,30 @@ MACHINE = {
 
 
 def books(*figures, failures=()):
-    book = Book(MACHINE, {}, {"worker": "Our worker"}, list(figures), list(failures))
-    return {figure.part: book for figure in figures}
+    return choose([book(*figures, failures=failures)])
+
+
+def book(*figures, date="2026-11-21T20:00:00", failures=()):
+    return Book({**MACHINE, "date": date}, {}, {"worker": "Our worker"}, list(figures), list(failures))
+
+
+def test_a_part_is_of_the_newest_run_that_has_it():
+    older = book(replace(KILL, peer="gone"), RUN, date="2026-01-01T00:00:00")
+
+    text = page(choose([older, book(KILL)]), {}, set(), "{{table:kills}} {{table:costs}}")
+
+    assert "`gone`" not in text
+    assert "| `worker` | **2.00**" in text
+
+
+def test_the_costs_of_a_model_are_of_the_newest_run_with_that_model():
+    older = book(RUN, replace(RUN, model="linear", cpu_us=7.0), date="2026-01-01T00:00:00")
+
+    text = page(choose([older, book(replace(RUN, cpu_us=3.0))]), {}, set(), "{{table:costs}}")
+
+    assert "**7.00**" in text
+    assert "**3.00**" in text
+    assert "**2.00**" not in text
 
 
 def test_hand_written_sections_are_on_the_page_word_for_word():
