@@ -134,9 +134,7 @@ class Writer:
         """
         if self._polling.acquire(blocking=False):
             try:
-                self.producer.poll(0)
-            except KafkaException as exception:
-                raise _explained(exception) from exception
+                self._serve(self.producer.poll, 0)
             finally:
                 self._polling.release()
 
@@ -144,11 +142,8 @@ class Writer:
         """Wait for acknowledgements; the number of records still without one."""
         end = time.monotonic() + seconds
         while True:
-            try:
-                with self._polling:  # in slices: the loop may need the lock while this thread waits
-                    left = int(self.producer.flush(0.02))
-            except KafkaException as exception:
-                raise _explained(exception) from exception
+            with self._polling:  # in slices: the loop may need the lock while this thread waits
+                left = self._serve(self.producer.flush, 0.02)
             if not left or time.monotonic() >= end:
                 return left
 
@@ -169,6 +164,7 @@ class Writer:
 
     def _connect(self) -> None:
         self.producer = Producer(self._properties)
+        self._end: Exception | None = None
         self._bulk = None
         try:
             bulk = BulkProducer(self.producer)
@@ -244,7 +240,21 @@ class Writer:
 
     def _wait_for_room(self) -> None:
         with self._polling:
-            self.producer.poll(0.01)
+            self._serve(self.producer.poll, 0.01)
+
+    def _serve(self, call: Callable[[float], int], seconds: float) -> int:
+        """Run the callbacks that are due; to be called with the lock held.
+
+        Never again after an error, which only one thread is told: the broker may have taken later records of a partition
+        although it refused earlier ones, and their acknowledgements would be counted.
+        """
+        if self._end is not None:
+            raise self._end
+        try:
+            return call(seconds)
+        except KafkaException as exception:
+            self._end = _explained(exception)
+            raise self._end from exception
 
 
 def _explained(exception: Exception) -> Exception:
