@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import eq
 from typing import overload
 
 import numpy as np
@@ -92,7 +93,7 @@ class ByteColumn(Sequence[bytes]):
         return (data[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(bytes.__eq__, self, other))
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]  # as a list's
 
