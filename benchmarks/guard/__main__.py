@@ -2,8 +2,8 @@
 
     python -m benchmarks.guard [--accept]
 
-Ends with status 1 if a figure is over its limit, and says which and what to do. Takes some 16 seconds of CPU, needs neither Kafka nor
-Java, and leaves out what needs TensorFlow where that is not installed.
+Ends with status 1 if a figure is over its limit, and says which and what to do. Takes some 16 seconds of CPU, needs neither
+Kafka nor Java, and leaves out what needs TensorFlow where that is not installed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 from benchmarks.guard.counting import blocks, bytecodes
 from benchmarks.guard.figures import BASELINE, HEAD, Figure, Verdict, read_baseline, write_baseline
@@ -63,18 +64,17 @@ def _measured(name: str, path: HotPath, baseline: Mapping[str, float]) -> list[F
     figures = []
     for size in SIZES:
         path.check(size)
-        batch = path.batch(size)
+        run = partial(path.run, path.batch(size))
         for _ in range(_WARM_UP):
-            path.run(batch)
+            run()
         called = f"{name}, {size:,}"
-        figures.append(Figure(called, "bytecodes", bytecodes(lambda batch=batch: path.run(batch))))
-        figures.append(Figure(called, "blocks", blocks(lambda batch=batch: path.run(batch))))
-    timed = Figure(called, "yardsticks", ratio(lambda: path.run(batch)))
+        figures += [Figure(called, "bytecodes", bytecodes(run)), Figure(called, "blocks", blocks(run))]
+    timed = Figure(called, "yardsticks", ratio(run))
     for _ in range(_TRIES - 1):
         # A machine may be busy for seconds; code that is slower is slower each time.
         if not Verdict(timed, baseline.get(timed.key)).is_slower:
             break
-        timed = Figure(called, "yardsticks", min(timed.value, ratio(lambda: path.run(batch))))
+        timed = Figure(called, "yardsticks", min(timed.value, ratio(run)))
     return [*figures, timed]
 
 
