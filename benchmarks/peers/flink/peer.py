@@ -20,7 +20,7 @@ PROGRAM = Program(
 
 PEER = Peer(
     name="flink",
-    title="Flink 2.2.1 DataStream, kafka-clients 4.3.1, PMML4S 1.5.8",
+    title="Flink 2.2.1 DataStream, connector 5.0.0-2.2, PMML4S 1.5.8",
     models=("linear", "tree", "forest"),
     install=PROGRAM.install,
     command=PROGRAM.command,

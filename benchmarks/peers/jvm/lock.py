@@ -41,12 +41,13 @@ _FLINK_JARS = "+".join(
         "rpc-akka-loader",
     )
 )
-_FLINK_KAFKA = "org.apache.flink:flink-connector-kafka:5.0.0-2.2"
+# The connector's transactions use internals of the clients that 4.3 changed (NoSuchMethodError); 4.2.0 is what it names.
+_FLINK_KAFKA = "org.apache.flink:flink-connector-kafka:5.0.0-2.2+org.apache.kafka:kafka-clients:4.2.0"
 
 _ENDPOINTS = {
     "jvm/compiler.lock": "org.eclipse.jdt:ecj:3.46.100",
     "java_loop/jars.lock": f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
-    "flink/jars.lock": f"{_FLINK_JARS}+{_FLINK_KAFKA}+org.apache.kafka:kafka-clients:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
+    "flink/jars.lock": f"{_FLINK_JARS}+{_FLINK_KAFKA}+{_PROTOBUF}+{_LOGGING}",
     "kafka_streams/jars.lock": f"org.apache.kafka:kafka-streams:{KAFKA_VERSION}+{_PROTOBUF}+{_LOGGING}",
 }
 

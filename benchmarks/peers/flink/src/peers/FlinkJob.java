@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.Optional;
 import java.util.Properties;
@@ -13,6 +14,7 @@ import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.ExternalizedCheckpointRetention;
 import org.apache.flink.configuration.PipelineOptions;
+import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.StateRecoveryOptions;
 import org.apache.flink.connector.base.DeliveryGuarantee;
 import org.apache.flink.connector.kafka.sink.KafkaSink;
@@ -29,6 +31,7 @@ import org.apache.kafka.clients.consumer.OffsetResetStrategy;
 /** The job: records and the broadcast control log meet in `Scoring`, its results go to a Kafka sink. */
 public final class FlinkJob {
   private static final long CHECKPOINT_MILLIS = 1_000;
+  private static final int RESTARTS = 3;
   private static final long BUFFER_TIMEOUT_MILLIS = 5;
   /** Results of a transaction whose checkpoint never came are given up by the broker after this. */
   private static final String TRANSACTION_TIMEOUT_MILLIS = "60000";
@@ -72,6 +75,9 @@ public final class FlinkJob {
     configuration.set(CheckpointingOptions.CHECKPOINTS_DIRECTORY, settings.state().toUri().toString());
     configuration.set(
         CheckpointingOptions.EXTERNALIZED_CHECKPOINT_RETENTION, ExternalizedCheckpointRetention.RETAIN_ON_CANCELLATION);
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "fixed-delay");
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, RESTARTS);
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofSeconds(1));
     newestCheckpoint(settings.state())
         .ifPresent(
             found -> {
