@@ -71,9 +71,13 @@ SAVED = (
     "keras_mlp",
     "keras_lstm",
     "keras_conv_lstm",
+    "keras_conv_ensemble",
+    "keras_conv_grid",
     "two_signatures",
     "saved_texts",
 )
+HEAVY = "keras_heavy_ensemble"
+"""Takes milliseconds a record."""
 EVIL_FROZEN = (
     "read_file", "write_file", "print", "matching_files", "read_file_in_branch", "debug_identity", "py_function",
     "dataset", "endless_first_loop", "endless_second_loop", "huge_fill", "fill_by_shape", "splat", "recursion", "explosion",
@@ -127,6 +131,8 @@ def build(folder: Path) -> None:
     for name in SAVED:
         (folder / name).mkdir()
         globals()[f"_{name}"](tf, folder / name)
+    (folder / HEAVY).mkdir()
+    _keras_heavy_ensemble(tf, folder / HEAVY)
     evil = folder / "evil"
     evil.mkdir()
     for name in EVIL_FROZEN:
@@ -332,6 +338,49 @@ def _keras_conv_lstm(tf, folder):
         [layers.Input((4, 16, 2)), layers.ConvLSTM1D(4, 3, padding="same"), layers.Flatten(), layers.Dense(3)]
     )
     _export(tf, folder, model, _numbers(32, 4, 16, 2))
+
+
+def _keras_conv_ensemble(tf, folder):
+    layers = tf.keras.layers
+    window = layers.Input((5, 16, 2))
+    answers = [
+        layers.Dense(3)(layers.Flatten()(layers.ConvLSTM1D(filters, 3, padding="same", return_sequences=whole)(window)))
+        for filters, whole in ((4, False), (4, True), (6, False))
+    ]
+    model = tf.keras.Model(window, layers.Average()(answers))
+    _with_biases(model)
+    _export(tf, folder, model, _numbers(32, 5, 16, 2))
+
+
+def _keras_conv_grid(tf, folder):
+    layers = tf.keras.layers
+    film = layers.Input((3, 6, 6, 2))
+    seen = layers.ConvLSTM2D(4, 3, strides=2, padding="valid", go_backwards=True)(film)
+    heads = [layers.Conv2D(width, 2, padding="same")(seen) for width in (2, 3)]
+    model = tf.keras.Model(film, layers.Flatten()(layers.Concatenate()(heads)))
+    _with_biases(model)
+    _export(tf, folder, model, _numbers(16, 3, 6, 6, 2))
+
+
+def _keras_heavy_ensemble(tf, folder):
+    layers = tf.keras.layers
+    window = layers.Input((7 * 480, 8))
+    days = layers.Reshape((7, 480, 8))(window)
+    answers = [
+        layers.Dense(4)(layers.GlobalAveragePooling1D()(layers.ConvLSTM1D(32, 3, padding="same")(days)))
+        for _ in range(4)
+    ]
+    model = tf.keras.Model(window, layers.Average()(answers))
+    _with_biases(model)
+    _export(tf, folder, model, _numbers(3, 7 * 480, 8))
+
+
+def _with_biases(model):
+    """Keras begins with biases of zero and one, which hide what is wrong with them."""
+    random = np.random.default_rng(5)
+    model.set_weights(
+        [weight + random.normal(0, 0.1, weight.shape).astype(weight.dtype) for weight in model.get_weights()]
+    )
 
 
 def _two_signatures(tf, folder):

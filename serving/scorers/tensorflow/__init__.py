@@ -6,6 +6,8 @@
     bundle       the files of a checkpoint -> the bytes of its variables
     screen       refuses what no model may do, before TensorFlow sees any of it
     servable     what all of these lead to: a pruned, screened graph and its named inputs and outputs
+    program      a graph as a straight line of nodes; `straighten` makes it (with `folding`), `fusion` shortens it
+    quickening   when a heavy graph is served as such a program
     capi         sessions of the C library
     scorer       columns in, columns out
     engine       the two engines

@@ -110,6 +110,7 @@ class _Library:
         self.status_message = bind(fast, "TF_Message", c_char_p, c_void_p)
         self.new_buffer = bind(fast, "TF_NewBufferFromString", buffer, c_char_p, c_size_t)
         self.delete_buffer = bind(fast, "TF_DeleteBuffer", None, buffer)
+        self.all_operations = bind(fast, "TF_GetAllOpList", buffer)
         self.new_graph = bind(fast, "TF_NewGraph", c_void_p)
         self.delete_graph = bind(slow, "TF_DeleteGraph", None, c_void_p)
         self.new_import_options = bind(fast, "TF_NewImportGraphDefOptions", c_void_p)
@@ -155,6 +156,20 @@ def version() -> str:
         EngineUnavailableError: The library is missing or cannot be opened.
     """
     return str(_open().version().decode())
+
+
+def all_operations() -> bytes:
+    """What the library can do: a serialized OpList.
+
+    Raises:
+        EngineUnavailableError: The library is missing or cannot be opened.
+    """
+    library = _open()
+    buffer = library.all_operations()
+    try:
+        return ctypes.string_at(buffer.contents.data, buffer.contents.length)
+    finally:
+        library.delete_buffer(buffer)
 
 
 class Session:

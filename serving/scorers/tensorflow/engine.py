@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serving.scorers.base import Artifact, LoadLimits
 from serving.scorers.tensorflow.frozen import read_frozen_graph
+from serving.scorers.tensorflow.quickening import rewritten
 from serving.scorers.tensorflow.rehearsal import Rehearsal
 from serving.scorers.tensorflow.saved_model import read_saved_model
 from serving.scorers.tensorflow.scorer import TensorFlowScorer
@@ -38,5 +39,5 @@ class SavedModelEngine:
 
 
 def _load(graph: ServableGraph, limits: LoadLimits) -> TensorFlowScorer:
-    _REHEARSAL.hold(graph, limits)
-    return warm_scorer(graph, limits)
+    better = rewritten(graph) if _REHEARSAL.hold(graph, limits) else None
+    return warm_scorer(graph, limits) if better is None else warm_scorer(better, limits, is_rewritten=True)

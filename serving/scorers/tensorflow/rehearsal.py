@@ -45,6 +45,7 @@ from serving.core.errors import (
 )
 from serving.scorers.base import LoadLimits
 from serving.scorers.tensorflow import capi
+from serving.scorers.tensorflow.quickening import is_better_rewritten, rewritten
 from serving.scorers.tensorflow.scorer import TensorFlowScorer
 from serving.scorers.tensorflow.servable import ServableGraph
 from serving.scorers.tensorflow.warm_up import warm_scorer
@@ -69,6 +70,7 @@ _ENDED_FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGIN
 """Exit statuses that tell nothing of the model: an operator, or a system short of memory, ended the child."""
 _LENGTH = struct.Struct("<Q")
 _LONGEST_ANSWER = 1 << 16
+_SHARE_OF_TIME = 4
 _WORKING_BYTES = 2 << 30
 """What the child may take beside the library and a few copies of the artifact."""
 _UNLIKELY = (-1.0, 0.5, 1e30, np.inf, np.nan)
@@ -82,8 +84,11 @@ class Rehearsal:
         self._child: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
-    def hold(self, graph: ServableGraph, limits: LoadLimits) -> None:
-        """Load and warm `graph` in the child.
+    def hold(self, graph: ServableGraph, limits: LoadLimits) -> bool:
+        """Load and warm `graph` in the child, and have it compete with its rewritten form (see `quickening`).
+
+        Returns:
+            The rewritten form is the better one; it was loaded and warmed there too.
 
         Raises:
             ModelRefusedError: What the child found, or the child did not survive it, or not in time.
@@ -107,8 +112,9 @@ class Rehearsal:
                 self._stop()
                 raise
         verdict = json.loads(answer)
-        if verdict is not None:
+        if isinstance(verdict, list):
             raise _VERDICTS.get(verdict[0], DamagedModelError)(verdict[1])
+        return verdict is True
 
     def close(self) -> None:
         """End the child. A later rehearsal starts another."""
@@ -191,23 +197,25 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _verdict(graph: ServableGraph, limits: LoadLimits) -> tuple[str, str] | None:
+def _verdict(graph: ServableGraph, limits: LoadLimits) -> tuple[str, str] | bool:
     try:
         capi.version()
         _limit_memory(limits)
-        scorer = warm_scorer(graph, limits)
-        try:
-            _shake(scorer)
-        finally:
-            scorer.close()
+        started = time.monotonic()
+        _try_out(warm_scorer(graph, limits))
+        # What follows takes about twice as long again, and must not cost a model its place.
+        has_time = time.monotonic() - started < limits.load_seconds / _SHARE_OF_TIME
+        better = rewritten(graph) if has_time and is_better_rewritten(graph, limits) else None
+        if better is not None:
+            _try_out(warm_scorer(better, limits, is_rewritten=True))
     except ServingError as error:
         return type(error).__name__, str(error)[:4000]
     except MemoryError:
         return ModelLimitError.__name__, "loading takes more memory than a model may"
-    return None
+    return better is not None
 
 
-def _shake(scorer: TensorFlowScorer) -> None:
+def _try_out(scorer: TensorFlowScorer) -> None:
     """Score numbers that a model was hardly made for. Failures are fine; what counts is that there is an after."""
     from serving.core.columns import Features, TextColumn
 
@@ -215,7 +223,7 @@ def _shake(scorer: TensorFlowScorer) -> None:
     texts = len(scorer.signature.slots) - numbers
     matrix = np.repeat(np.array(_UNLIKELY)[:, None], numbers, axis=1)
     column = TextColumn(np.arange(len(_UNLIKELY)) % 2, ("", "unlikely"))
-    with contextlib.suppress(ScoringError):
+    with contextlib.closing(scorer), contextlib.suppress(ScoringError):
         scorer.score(Features(matrix, (column,) * texts))
 
 
@@ -230,7 +238,7 @@ def _limit_memory(limits: LoadLimits) -> None:
         return
 
 
-def _answer(answers: IO[bytes], verdict: tuple[str, str] | None) -> None:
+def _answer(answers: IO[bytes], verdict: tuple[str, str] | bool | None) -> None:
     text = json.dumps(verdict).encode()
     answers.write(_LENGTH.pack(len(text)) + text)
     answers.flush()

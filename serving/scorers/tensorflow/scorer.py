@@ -1,8 +1,8 @@
 """A loaded TensorFlow model: columns in, columns out.
 
-A batch is one run. If it fails, it is halved and halved again until the records at fault stand alone: they become
-failures and the others keep their predictions. That costs two runs a level and culprit, and stops at the time limit for a
-batch; what has not been told apart by then fails together.
+A batch is one run, of a heavy model several. If one fails, it is halved and halved again until the records at fault stand
+alone: they become failures and the others keep their predictions. That costs two runs a level and culprit, and stops at
+the time limit for a batch; what has not been told apart by then fails together.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ class Fetch:
 
 @dataclass(slots=True)
 class TensorFlowScorer:
-    """See `Scorer`. `runs_elsewhere` was measured when the model was warmed: true if 256 records take more than 4 ms."""
+    """See `Scorer`. `runs_elsewhere` was measured when the model was warmed: true if 256 records take more than 4 ms.
+
+    A batch larger than `_most_rows` is several runs, each with the time limit for itself.
+    """
 
     signature: Signature
     engine: str
@@ -82,6 +85,7 @@ class TensorFlowScorer:
     _fetches: Sequence[Fetch]
     _options: bytes
     _score_seconds: float
+    _most_rows: int
     _names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +120,16 @@ class TensorFlowScorer:
         self._session.close()
 
     def _run(self, inputs: Sequence[Array], rows: int) -> list[Array]:
+        most = self._most_rows
+        if rows <= most:
+            return self._run_once(inputs, rows)
+        parts = [
+            self._run_once([array[start : start + most] for array in inputs], min(most, rows - start))
+            for start in range(0, rows, most)
+        ]
+        return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+    def _run_once(self, inputs: Sequence[Array], rows: int) -> list[Array]:
         arrays = self._session.run(inputs, self._options)
         for fetch, array in zip(self._fetches, arrays, strict=True):
             if array.ndim == 0 or len(array) != rows:
