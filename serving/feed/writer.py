@@ -273,7 +273,7 @@ def _is_without_gaps(bulk: BulkProducer) -> bool:
 
     Asked of the client, because a property has several names (`delivery.timeout.ms`, `topic.partitioner`).
     """
-    if bulk.setting("partitioner") != DEFAULT:
+    if (bulk.setting("partitioner") or DEFAULT) != DEFAULT:
         return False
     if bulk.setting("transactional.id"):
         return True

@@ -5,18 +5,23 @@ without a broker; then go through the modules named in it before raising the pin
 """
 
 import asyncio
+import ctypes
 import importlib.metadata
 import inspect
+import sys
 from typing import Any
 
 import confluent_kafka
 import faust
 import mode
+import numpy as np
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition, cimpl
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
+from serving.core.byte_column import ByteColumn
 from serving.feed import FeedChannel
+from serving.feed.bulk import BulkProducer
 
 NOWHERE = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
 
@@ -222,3 +227,220 @@ class TestProducer:
     )
     def test_transactions_are_called(self, call: str) -> None:
         assert callable(getattr(Producer, call))
+
+
+class TestBulk:
+    """bulk.py"""
+
+    def test_it_was_proven_on_this_release_and_layout_of_objects(self) -> None:
+        assert importlib.metadata.version("confluent-kafka") == "2.16.1"
+        assert confluent_kafka.libversion()[0] == "2.16.0"
+        assert (object.__basicsize__, ctypes.sizeof(ctypes.c_void_p), sys.byteorder) == (16, 8, "little")
+
+    def test_the_handle_is_the_first_member_of_the_producers_object(self) -> None:
+        library = ctypes.CDLL(cimpl.__file__)
+        library.rd_kafka_name.restype = ctypes.c_char_p
+        library.rd_kafka_name.argtypes = [ctypes.c_void_p]
+        producers = [Producer({**NOWHERE, "client.id": f"internals-{number}"}) for number in range(3)]
+
+        names = [library.rd_kafka_name(BulkProducer(producer)._handle).decode() for producer in producers]
+
+        assert [name.rpartition("-")[0] for name in names] == [f"internals-{number}#producer" for number in range(3)]
+        assert all(name.rpartition("-")[2].isdigit() for name in names)
+
+    @pytest.mark.parametrize(
+        "function",
+        ["rd_kafka_produce_batch", "rd_kafka_topic_new", "rd_kafka_topic_destroy", "rd_kafka_conf", "rd_kafka_conf_get"],
+    )  # fmt: skip
+    def test_the_extension_leads_to_the_library_that_the_producer_runs_in(self, function: str) -> None:
+        library = ctypes.CDLL(cimpl.__file__)
+        library.rd_kafka_version_str.restype = ctypes.c_char_p
+
+        assert library.rd_kafka_version_str().decode() == confluent_kafka.libversion()[0]
+        assert callable(getattr(library, function))
+
+    def test_the_callback_passes_over_messages_without_python_state_and_the_length_counts_them(self) -> None:
+        reports: list[Any] = []
+        producer = Producer({**NOWHERE, "on_delivery": lambda *report: reports.append(report)})
+        bulk = BulkProducer(producer)
+
+        assert queue_many(bulk, 100) == ((), None)
+        producer.produce("topic", b"v", b"k", on_delivery=lambda error, record: reports.append((error.code(), "own")))
+        counted = len(producer)
+        producer.purge(blocking=False)
+        producer.flush(10)
+        bulk.close()
+
+        assert counted >= 101  # errors of the connection that were not polled yet count too
+        assert reports == [(KafkaError._PURGE_QUEUE, "own")]
+        assert len(producer) == 0
+
+    def test_a_message_that_is_refused_has_its_error_at_its_place(self) -> None:
+        bulk = BulkProducer(Producer({**NOWHERE, "message.max.bytes": 2_000}))
+        values = ByteColumn.of([b"fits", bytes(3_000), b"fits", bytes(3_000)])
+
+        rows, error = bulk.queue("topic", np.zeros(4, np.int32), ByteColumn.of([b"k"] * 4), values)
+        bulk.close()
+
+        assert rows == [1, 3]
+        assert error is not None
+        assert error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+
+    def test_after_the_queue_is_full_nothing_more_of_a_call_is_taken(self) -> None:
+        producer = Producer({**NOWHERE, "queue.buffering.max.messages": 10})
+        bulk = BulkProducer(producer)
+
+        rows, error = queue_many(bulk, 25)
+        bulk.close()
+
+        assert rows == list(range(10, 25))
+        assert error is not None
+        assert error.code() == KafkaError._QUEUE_FULL
+        producer.purge()
+
+    @pytest.mark.parametrize(
+        ("given", "name", "value"),
+        [
+            ({}, "partitioner", None),  # properties of topics have values once one of them was given
+            ({"acks": "all"}, "partitioner", "consistent_random"),
+            ({"topic.partitioner": "murmur2"}, "partitioner", "murmur2"),
+            ({"default.topic.config": {"partitioner": "fnv1a"}}, "partitioner", "fnv1a"),
+            ({"message.timeout.ms": 0}, "message.timeout.ms", "0"),
+            ({"message.timeout.ms": 0, "delivery.timeout.ms": 5}, "message.timeout.ms", "5"),
+            ({"enable.idempotence": True}, "retries", "2147483647"),
+            ({"enable.idempotence": True, "message.send.max.retries": 3}, "retries", "3"),
+            ({"enable.idempotence": True, "enable.gapless.guarantee": True}, "enable.gapless.guarantee", "true"),
+            ({}, "enable.gapless.guarantee", "false"),
+            ({"transactional.id": "t"}, "transactional.id", "t"),
+            ({}, "transactional.id", None),
+            ({}, "there.is.no.such.property", None),
+        ],
+    )  # fmt: skip
+    def test_the_library_says_what_a_property_came_to(
+        self, given: dict[str, Any], name: str, value: str | None
+    ) -> None:
+        assert BulkProducer(Producer({**NOWHERE, **given})).setting(name) == value
+
+
+def queue_many(bulk: BulkProducer, count: int) -> Any:
+    column = ByteColumn.of([b"%d" % number for number in range(count)])
+    return bulk.queue("topic", np.zeros(count, np.int32), column, column)
+
+
+@pytest.mark.kafka
+class TestBulkOnKafka:
+    """bulk.py: `rd_kafka_message_t`, and what librdkafka does with an array of them"""
+
+    LENGTHS = (0, 1, 2, 3, 7, 8, 100, 255, 256, 4_096, 65_535, 65_536, 100_000)
+
+    @pytest.fixture
+    def topic(self, kafka: Any) -> str:
+        return str(kafka.create_topic(partitions=3))
+
+    @pytest.fixture
+    def producer(self, kafka: Any) -> Any:
+        return Producer({"bootstrap.servers": kafka.bootstrap, "enable.idempotence": True})
+
+    def test_a_consumer_reads_what_was_put_in(self, kafka: Any, topic: str, producer: Any) -> None:
+        values = [bytes(number % 256 for number in range(length)) for length in self.LENGTHS]
+        keys = [bytes([1 + length % 255] * (1 + 299 * row // 12)) for row, length in enumerate(self.LENGTHS)]
+        bulk = BulkProducer(producer)
+
+        rows, error = bulk.queue(topic, np.full(len(keys), 2, np.int32), ByteColumn.of(keys), ByteColumn.of(values))
+        assert producer.flush(30) == 0
+        bulk.close()
+
+        assert (rows, error) == ((), None)
+        assert (len(keys[0]), len(keys[-1])) == (1, 300)
+        assert read(kafka, topic, 2, len(values)) == list(zip(keys, values, strict=True))
+
+    def test_empty_and_zero_values_are_no_tombstones(self, kafka: Any, topic: str, producer: Any) -> None:
+        values = [b"", b"\0", b"\0\0\0", b""]
+        bulk = BulkProducer(producer)
+        for column in (ByteColumn.of(values), ByteColumn.of([b"", b"", b"", b""])):
+            bulk.queue(topic, np.zeros(4, np.int32), ByteColumn.of([b"\0", b"\0\0", b"a\0b", b"\0"]), column)
+        assert producer.flush(30) == 0
+        bulk.close()
+
+        found = read(kafka, topic, 0, 8)
+
+        assert [key for key, _ in found] == [b"\0", b"\0\0", b"a\0b", b"\0"] * 2
+        assert [value for _, value in found] == [*values, b"", b"", b"", b""]
+
+    def test_the_bytes_are_copied_before_the_call_returns(self, kafka: Any, topic: str, producer: Any) -> None:
+        buffer = np.full(4_000, ord("a"), np.uint8)
+        column = ByteColumn(buffer, np.arange(400) * 10, np.full(400, 10))
+        bulk = BulkProducer(producer)
+
+        bulk.queue(topic, np.zeros(400, np.int32), column, column)
+        buffer[:] = ord("b")
+        assert producer.flush(30) == 0
+        bulk.close()
+
+        assert set(read(kafka, topic, 0, 400)) == {(b"a" * 10, b"a" * 10)}
+
+    def test_a_partition_that_is_not_there_is_refused_and_nothing_is_left_of_it(
+        self, topic: str, producer: Any
+    ) -> None:
+        producer.list_topics(topic, timeout=30)
+        bulk = BulkProducer(producer)
+        column = ByteColumn.of([b"k"] * 6)
+
+        rows, error = bulk.queue(topic, np.array([0, 0, 9, 9, 1, 1], np.int32), column, column)
+        left = producer.flush(30)
+        bulk.close()
+
+        assert rows == [2, 3]
+        assert error is not None
+        assert error.code() == KafkaError._UNKNOWN_PARTITION
+        assert left == len(producer) == 0
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_messages_join_the_transaction_also_while_the_topic_is_not_known(
+        self, kafka: Any, topic: str, is_known: bool
+    ) -> None:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": topic})
+        bulk = BulkProducer(producer)
+        column = ByteColumn.of([b"%d" % number for number in range(100)])
+        producer.init_transactions(60)
+        if is_known:
+            producer.list_topics(topic, timeout=30)
+
+        for ending in ("abort_transaction", "commit_transaction"):
+            producer.begin_transaction()
+            rows, _ = bulk.queue(topic, np.repeat([0, 2], 50).astype(np.int32), column, column)
+            assert rows == ()
+            getattr(producer, ending)(30)
+        bulk.close()
+
+        assert [value for _, value in read(kafka, topic, 0, 50)] == list(column)[:50]
+        assert [value for _, value in read(kafka, topic, 2, 50)] == list(column)[50:]
+
+    def test_a_producer_ends_with_messages_and_topics_still_held(self, topic: str, producer: Any) -> None:
+        bulk = BulkProducer(producer)
+        column = ByteColumn.of([b"k"] * 100)
+        bulk.queue(topic, np.zeros(100, np.int32), column, column)
+
+        del bulk, producer  # returns: nothing of the library waits for a topic that was not let go of
+
+
+def read(kafka: Any, topic: str, partition: int, count: int) -> list[tuple[bytes, bytes]]:
+    """Keys and values of all committed records of a partition; waits for `count`, and for the end."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": "reader",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    found: list[tuple[bytes, bytes]] = []
+    is_at_end = False
+    while len(found) < count or not is_at_end:
+        for record in consumer.consume(1_000, 0.2):
+            if record.error() is None:
+                found.append((record.key(), record.value()))
+            is_at_end = record.error() is not None and record.error().code() == KafkaError._PARTITION_EOF
+    consumer.close()
+    return found
