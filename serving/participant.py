@@ -247,8 +247,10 @@ class Participant:
         """Something waits for the end of a lane, which the next fetch tells."""
         return self._awaits_end
 
-    def begin(self, change: int, route: str, key: Key, *, is_first: bool) -> None:
+    def begin(self, change: int, route: str, key: Key, *, is_first: bool) -> bool:
         """Say where an immediate change begins in a lane, once, and hold there until the log says so too.
+
+        Returns whether it is said now: not if it was before, nor while the lane's end is not known.
 
         Args:
             change: Its id.
@@ -257,10 +259,12 @@ class Participant:
             is_first: Nothing of the route scores there yet, so it begins at the next record; otherwise ahead, as a promise.
         """
         if (change, key) in self._beginning:
-            return
+            return False
         cut = self.lanes.position(*key)[0] if is_first else self._ahead(key)
-        if cut is not None:
-            self._beginning[change, key] = _Beginning(route, cut)
+        if cut is None:
+            return False
+        self._beginning[change, key] = _Beginning(route, cut)
+        return True
 
     def beginnings(self) -> list[tuple[int, str, Key]]:
         """Change, route and lane of what was said and is not on the log yet."""

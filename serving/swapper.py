@@ -250,14 +250,14 @@ class Swapper:
             newest = route.current
             if newest is None or newest.is_exact or not claimed:
                 continue
-            start, has_begun = time.perf_counter(), False
+            start, is_swapped = time.perf_counter(), False
             for key, position in claimed.items():
                 entry = self._not_begun(route, key)
                 if entry is not None:
                     is_first = not self.routing.in_force(route, key, position)
-                    me.begin(entry.change, route.key, key, is_first=is_first)
-                    has_begun = True
-            if has_begun:
+                    has_begun = me.begin(entry.change, route.key, key, is_first=is_first)
+                    is_swapped = is_swapped or (has_begun and not is_first)
+            if is_swapped:
                 self.on_change(time.perf_counter() - start)
         for change, route_key, key in me.beginnings():
             found = self.catalogue.routes[route_key].entry_of(change)
@@ -278,6 +278,7 @@ class Swapper:
 
     def _note_in_force(self, routes: Iterable[Route], needs: Mapping[str, RouteNeeds]) -> None:
         """Say which plan serves each route from now on, once all of it is loaded."""
+        has_changed = False
         for route in routes:
             entry = needs[route.key].wanted
             if entry is None or self.in_force.get(route.key) == entry.change:
@@ -291,8 +292,10 @@ class Swapper:
             if not entry.is_exact and any(self.routing.cut(entry, key) is None for key in self.participant.claims):
                 continue  # the log does not say yet where it begins
             self.in_force[route.key] = entry.change
-            self.on_change(None)
             self._report_live(route, entry)
+            has_changed = True
+        if has_changed:
+            self.on_change(None)
 
     def _report_live(self, route: Route, entry: RouteEntry) -> None:
         assert entry.plan is not None

@@ -85,6 +85,26 @@ def test_a_lane_that_goes_and_comes_is_looked_at(worker):
     run(scenario, worker)
 
 
+def test_a_swap_is_counted_once_and_a_first_beginning_is_none(worker):
+    counted = []
+    worker.swapper.on_change = lambda seconds: counted.append(seconds) if seconds is not None else None
+
+    async def scenario():
+        await worker.claim()
+        worker.story.at_once("red", plan(1))
+        await worker.settle()
+        assert not counted
+
+        worker.story.at_once("red", plan(2))
+        await worker.loaded_all()
+        for _ in range(3):
+            worker.look()
+
+        assert len(counted) == 1
+
+    run(scenario, worker)
+
+
 @pytest.mark.parametrize("key", ["red", "r*", "*", "new"])
 def test_routing_forgets_exactly_what_a_change_of_a_route_concerns(key):
     story = Story(4)
