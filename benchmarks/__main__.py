@@ -4,6 +4,7 @@ run      measure (the default): table on standard output, progress on standard e
 install  bring what the systems need, each into a folder of its own
 list     the systems, and what cannot be used here
 report   docs/benchmarks.md and its plots from the committed figures
+profile  where the CPU time of the worker goes, stage by stage
 heavy, size, guard   suites of their own
 """
 
@@ -20,6 +21,7 @@ COMMANDS = {
     "heavy": "benchmarks.heavy.__main__",
     "size": "benchmarks.size.__main__",
     "guard": "benchmarks.guard.__main__",
+    "profile": "benchmarks.profile.__main__",
 }
 
 

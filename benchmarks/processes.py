@@ -55,6 +55,10 @@ class ProcessTree:
                 total += process.memory_info().rss
         return total / (1 << 20)
 
+    def is_running(self) -> bool:
+        """Whether its first process is there."""
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raise if the program ended, with the last lines that it wrote.
 
@@ -67,6 +71,11 @@ class ProcessTree:
     def last_words(self, characters: int = 1_500) -> str:
         """The end of its log."""
         return self._log.read_text(errors="replace")[-characters:].strip()
+
+    @property
+    def pid(self) -> int:
+        """Of the program itself."""
+        return self._process.pid
 
     def kill(self) -> None:
         """`kill -9` of the process group, and of children that left it; returns when none of them runs."""

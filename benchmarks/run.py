@@ -23,6 +23,7 @@ from benchmarks.peer import NotRunnableError, Peer
 from benchmarks.records import fill, wine_json
 from benchmarks.tables import all_lines
 from benchmarks.topics import Topics
+from benchmarks.words import account, cost_words, delay_words, swap_words
 
 QUICK_PEERS = ("bare-relay", "bare-loop", "java-loop", "worker")
 _MODELS = ("bytes", *KINDS)
@@ -72,7 +73,7 @@ class Run:
                 entry,
                 partial(start.measure, entry, self._topics),
                 lambda found: (
-                    f"first result after {found.start_seconds} s, {_account(found)}, {found.mean_bytes} bytes a result"
+                    f"first result after {found.start_seconds} s, {account(found)}, {found.mean_bytes} bytes a result"
                 ),
             )
 
@@ -93,12 +94,12 @@ class Run:
                 "latency",
                 _BASELINE,
                 partial(latency.measure_baseline, self._topics, rate, seconds),
-                _delay_words,
+                delay_words,
             )
             for entry in self._one_model():
                 if rate <= latency.SLOW_RATE or not entry.peer.is_slow:
                     self._try(
-                        "latency", entry, partial(latency.measure, entry, self._topics, rate, seconds), _delay_words
+                        "latency", entry, partial(latency.measure, entry, self._topics, rate, seconds), delay_words
                     )
 
     def swap(self) -> None:
@@ -106,7 +107,7 @@ class Run:
         count = 4 if self._options.quick else 10
         for entry in self._one_model():
             if entry.model and latency.can_swap(entry):
-                self._try("swap", entry, partial(swaps.measure, entry, self._topics, count), _swap_words)
+                self._try("swap", entry, partial(swaps.measure, entry, self._topics, count), swap_words)
 
     def kill(self) -> None:
         """`kill -9`: our worker several times, the others once."""
@@ -116,7 +117,7 @@ class Run:
                 "kill",
                 entry,
                 partial(kill.measure, entry, self._topics, count),
-                lambda found: f"{_account(found)}, back after {found.back_seconds} s",
+                lambda found: f"{account(found)}, back after {found.back_seconds} s",
             )
 
     def soak(self) -> None:
@@ -129,7 +130,7 @@ class Run:
                     entry,
                     partial(soak.measure, entry, self._topics, records, count, rate),
                     lambda found: (
-                        f"{_account(found)}, {found.swaps} swaps, {found.memory[0][3]} to {found.memory[-1][3]} MB"
+                        f"{account(found)}, {found.swaps} swaps, {found.memory[0][3]} to {found.memory[-1][3]} MB"
                     ),
                 )
 
@@ -148,7 +149,7 @@ class Run:
                     measure = partial(
                         throughput.measure, entry, self._topics, sources[entry.peer.wire], window, round_, count, kind
                     )
-                    if (entry, count) not in failed and not self._try(part, entry, measure, _cost_words):
+                    if (entry, count) not in failed and not self._try(part, entry, measure, cost_words):
                         failed.add((entry, count))
 
     def _one_model(self) -> list[Entry]:
@@ -222,32 +223,6 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str], list[str]]:
         return names
 
     return read
-
-
-def _cost_words(found: Throughput) -> str:
-    return f"{found.cpu_us:.2f} us CPU a record, {found.rate:,} a second, {found.processes} process(es)"
-
-
-def _delay_words(found: latency.Latency) -> str:
-    delays = found.delays
-    return (
-        f"at {found.rate:,}/s p50 {delays.p50:.2f} p99 {delays.p99:.2f} worst {delays.worst:.2f} ms, {found.cpu_us} us,"
-        f" swap {found.swap}, missing {found.missing}, wrong {found.wrong}, flawed {found.flawed}"
-    )
-
-
-def _swap_words(found: swaps.Swaps) -> str:
-    return (
-        f"{len(found.swaps)} swaps, worst near {sorted(swap.worst_ms for swap in found.swaps)},"
-        f" without {sorted(found.quiet_worst_ms)}, missing {found.missing}, wrong {found.wrong}, flawed {found.flawed}"
-    )
-
-
-def _account(found: kill.Kill | start.Start | soak.Soak) -> str:
-    return (
-        f"{found.sent:,} sent, {found.lost} lost, {found.duplicated} twice, {found.foreign} foreign,"
-        f" {found.wrong} wrong, {found.flawed} flawed"
-    )
 
 
 def say(text: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.answers import known_answers
 from benchmarks.discovery import Entry
 from benchmarks.figures import Figure
-from benchmarks.launch import site
+from benchmarks.launch import NoProgressError, site
 from benchmarks.machine import Watch
 from benchmarks.reader import reading
 from benchmarks.records import fill, wine_json
@@ -67,10 +68,14 @@ def measure(entry: Entry, topics: Topics) -> Start:
         fill(topics.bootstrap, source, sent, wine_json() if entry.peer.wire == "v2-json" else None)
         watch = Watch()
         run.start()
-        seconds = run.wait_for_first(_START_SECONDS)
         with reading(topics.bootstrap, run.sink) as consumer:
             tally = Tally(consumer, run.decoder(), known_answers(entry.model))
+            if not tally.pump(lambda: tally.results > 0 or not run.tree.is_running(), _START_SECONDS):
+                raise NoProgressError(f"no result in {_START_SECONDS} s; it last said: {run.tree.last_words(400)}")
+            run.tree.check()
+            seconds = time.monotonic() - run.tree.started
             tally.finish(sent, _WORK_SECONDS)
+            run.tree.check()
         memory, weather = run.tree.resident_megabytes(), watch.weather()
     account = tally.ledger.account(sent)
     return Start(

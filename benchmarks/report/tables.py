@@ -1,79 +1,22 @@
-"""The tables of the page, each a function from the figures to Markdown; empty where there are none."""
+"""The tables of the measurements, each a function from the figures to Markdown; empty where there are none."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.delays import Swap
-from benchmarks.figures import Book, Failure, Figure, Scaling
+from benchmarks.figures import Figure, Scaling
 from benchmarks.kill import Kill
 from benchmarks.latency import BASELINE, Latency
-from benchmarks.report.sources import Source, Sources
+from benchmarks.report.markdown import markdown, name
+from benchmarks.report.overview import cost_tables, failures, machines, peers
+from benchmarks.report.sources import Sources
 from benchmarks.soak import Soak
 from benchmarks.start import Start
-from benchmarks.summary import costs, scaled
+from benchmarks.summary import scaled
 from benchmarks.swaps import Swaps
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; the first column is text, the others are to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def machines(sources: Sources) -> str:
-    """What each part was measured on, when, and from which file."""
-    rows = []
-    for part, book, models, figures in ((p, s.book, s.models, s.figures()) for p in sources for s in sources[p]):
-        e = book.environment
-        load = [figure.weather.load_average for figure in figures]
-        changed = f" and {e['changed_files']} changed files" if e["changed_files"] else ""
-        rows.append(
-            (
-                f"{part}, {' '.join(models)}",
-                str(e["date"])[:16].replace("T", " "),
-                f"[`{book.path.name}`](../benchmarks/results/{book.path.name})" if book.path else "-",
-                f"{e['cpu']}, {e['cores']} cores, {e['memory_gb']} GB",
-                f"{e['system']} {e['kernel']}",
-                f"Kafka {e['kafka']}, Java {e['java']}, Python {e['python']}",
-                f"`{str(e['commit'])[:10]}`{changed}",
-                f"{min(load):.1f}-{max(load):.1f}",
-                f"{100 * max(figure.weather.steal for figure in figures):.1f} %",
-            )
-        )
-    head = ("part", "date, UTC", "raw data", "machine", "system", "versions", "commit", "load average", "most steal")
-    return markdown(head, rows) if rows else ""
-
-
-def cost_tables(sources: Sources) -> str:
-    """One table a model; the relay, which scores nothing, in each."""
-    return "\n\n".join(_costs(source, model) for source in sources.get("throughput", ()) for model in source.models)
-
-
-def _costs(source: Source, model: str) -> str:
-    found = sorted((c for c in costs(source.figures()) if c.system[1] in (model, "")), key=lambda cost: cost.cpu_us)
-    rows = [
-        (
-            name(cost.system),
-            f"**{cost.cpu_us:.2f}**",
-            f"{cost.low:.2f}-{cost.high:.2f}",
-            "-" if cost.ratio is None else f"**{cost.ratio:.2f}**",
-            " ".join(f"{each:.2f}" for each in cost.ratios) or "-",
-            f"{cost.rate:,}",
-            f"{cost.resident_mb:.0f}",
-            f"{cost.mean_bytes:.0f}",
-            f"{cost.load_average:.1f}",
-        )
-        for cost in found
-        if cost.is_right
-    ]
-    head = ("system", "CPU us a record", "min-max", "x Java loop", "in each round", "records/s", "MB", "bytes", "load")
-    out = f"### {model.capitalize()}\n\n{markdown(head, rows)}"
-    if wrong := [name(cost.system) for cost in found if not cost.is_right]:
-        out += f"\n\nNot ranked, because results were wrong or incomplete: {', '.join(wrong)}."
-    return out
 
 
 def starts(sources: Sources) -> str:
@@ -214,7 +157,7 @@ def soaks(sources: Sources) -> str:
             (
                 name(each.system),
                 f"{each.sent:,}",
-                each.swaps,
+                f"{each.swaps} of {each.swaps + each.unseen}",
                 f"{each.seconds / 60:.0f}",
                 f"{each.cpu_us:.2f}",
                 f"{statistics.median(early):.0f}",
@@ -234,37 +177,6 @@ def soaks(sources: Sources) -> str:
         "most MB",
     )
     return markdown((*head, "lost", "twice", "wrong"), rows) if rows else ""
-
-
-def peers(sources: Sources) -> str:
-    """Every system of any part, in words."""
-    titles = {peer: title for _, book in _books(sources) for peer, title in book.peers.items()}
-    return markdown(("name", "what it is"), [(f"`{peer}`", titles[peer]) for peer in sorted(titles)]) if titles else ""
-
-
-def failures(sources: Sources) -> str:
-    """What could not be installed or measured, and why; of a part, where that part's figures come from."""
-    found = (each for part, book in _books(sources) for each in book.failures if each.part in (part, "install"))
-    rows = []
-    for failure in dict.fromkeys(found):
-        reason = failure.reason.replace("|", "\\|").replace("\n", " ")
-        rows.append((_failed(failure), failure.part, reason[:300]))
-    return markdown(("system", "part", "reason"), rows) if rows else "Nothing."
-
-
-def _books(sources: Sources) -> Iterable[tuple[str, Book]]:
-    return ((part, source.book) for part, of_part in sources.items() for source in of_part)
-
-
-def name(system: tuple[str, str, str]) -> str:
-    """As the tables call it."""
-    peer, model, delivery = system
-    does = " (relay)" if not model and not peer.endswith("relay") else ""
-    return f"`{peer}`{does}" + (", exactly once" if delivery == "exactly_once" else "")
-
-
-def _failed(failure: Failure) -> str:
-    return " ".join(part for part in (f"`{failure.peer}`", failure.model, failure.delivery.replace("_", " ")) if part)
 
 
 def _of(sources: Sources, kind: type[Figure]) -> list[Any]:

@@ -33,7 +33,8 @@ DELAY = Latency(
     swap=Swap(12.0, 100.0, 0), sent=100, missing=0, wrong=0, flawed=0, sender_late_ms=1.0, **WHO,
 )  # fmt: skip
 SOAK = Soak(
-    peer="worker", rate=100, seconds=8.0, swaps=4, sent=800, lost=0, duplicated=0, foreign=0, checked=1, wrong=0, flawed=0,
+    peer="worker", rate=100, seconds=8.0, swaps=4, unseen=0, sent=800, lost=0, duplicated=0,
+    foreign=0, checked=1, wrong=0, flawed=0,
     cpu_us=3.0, memory=tuple((2.0 * at, 200 * at, at, 300.0 + at) for at in range(5)), **WHO,
 )  # fmt: skip
 MACHINE = {

@@ -1,1 +1,0 @@
-"""The systems that are compared, each a program of its own that reads one topic and writes another."""
