@@ -85,12 +85,19 @@ class Announcements(Generic[S]):
 class Follower(Generic[S]):
     """Keeps `served` at the newest model; made when the control topic has been read to its present end.
 
+    Args:
+        load: Makes of an artifact what scores; in the thread of the follower, but for the first one.
+        swapped: Called in that thread after each swap.
+
     Attributes:
         served: Assigned by the thread of the follower, read by anybody.
     """
 
-    def __init__(self, run: Run, load: Callable[[bytes], S]) -> None:
+    def __init__(
+        self, run: Run, load: Callable[[bytes], S], swapped: Callable[[Served[S]], None] = lambda _served: None
+    ) -> None:
         self._announcements = Announcements(run, load)
+        self._swapped = swapped
         newest = self._read_up(run) if run.control else None
         self.served: Served[S] = newest or self._announcements.first()
         if run.control:
@@ -128,3 +135,4 @@ class Follower(Generic[S]):
             served = self._announcements.newest(self._read(1.0))
             if served is not None:
                 self.served = served
+                self._swapped(served)
