@@ -247,6 +247,8 @@ def last_routed_ms(catalogue: Catalogue, version: ModelVersion) -> int:
     for route in catalogue.routes.values():
         until = 2**62
         for routed in route.newest_first():
+            if routed.offset < version.control_offset:
+                break  # no plan names a version before it is made, and a route may have thousands of entries
             plan = routed.plan
             if plan is not None and any(
                 (t.model, t.version) == (version.model, version.version) for t in plan.targets()
