@@ -112,7 +112,7 @@ class Exposition(MetricSource):
         yield InfoMetricFamily("sluice_worker", "This worker.", self._info)
         yield from self._models()
         yield self._swap_seconds()
-        yield self._live_models()
+        yield from self._live_models()
         feed = self._feed()
         if feed is not None:
             yield from _feed_metrics(feed)
@@ -145,12 +145,17 @@ class Exposition(MetricSource):
         swaps.add_metric([], list(zip(bounds, counts, strict=True)), seconds)
         return swaps
 
-    def _live_models(self) -> Metric:
+    def _live_models(self) -> Iterator[Metric]:
         labels = ["data_type", "model", "version", "sha256"]
         live = GaugeMetricFamily("sluice_model_live", "1 for what serves a data type on this worker.", labels=labels)
+        in_place = GaugeMetricFamily(
+            "sluice_model_in_place", "1 if the worker's own process computes it, 0 if another does.", labels=labels
+        )
         for route, model in self._live():
-            live.add_metric([route, model.model, str(model.version), model.sha256.hex()], 1)
-        return live
+            values = [route, model.model, str(model.version), model.sha256.hex()]
+            live.add_metric(values, 1)
+            in_place.add_metric(values, int(not model.scorer.runs_elsewhere))
+        yield from (live, in_place)
 
 
 def _deciders(sheet: Sheet) -> Iterator[Metric]:
