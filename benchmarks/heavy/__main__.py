@@ -1,0 +1,45 @@
+"""`python -m benchmarks heavy [scoring] [whole] [sharing] [--quick]`: what heavy models cost, into `benchmarks/heavy/results/`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.heavy import scoring
+from benchmarks.machine import environment
+
+_RESULTS = Path(__file__).parent / "results"
+PARTS = ("scoring", "whole", "sharing")
+
+
+def main(arguments: list[str]) -> int:
+    """Measure the parts that are named, all by default; each writes its figures when it is done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks heavy", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS), help="what to measure")
+    parser.add_argument("--quick", action="store_true", help="short rounds, and no hand-written forms")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="use this broker instead of starting one")
+    parser.add_argument("--into", type=Path, default=_RESULTS, help="folder of the figures")
+    options = parser.parse_args(arguments)
+    # Before numpy's BLAS is first used: the floor is one core's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    for part in options.parts:
+        figures = _measure(part, options)
+        options.into.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"environment": environment(), "figures": figures}, indent=1)
+        (options.into / f"{part}.json").write_text(text + "\n")
+        print(json.dumps(figures, indent=1))
+    return 0
+
+
+def _measure(part: str, options: argparse.Namespace) -> dict[str, object]:
+    if part == "scoring":
+        quick = scoring.Options(rounds=3, seconds=0.5, forms=False)
+        return scoring.measure(quick if options.quick else scoring.Options(rounds=6, seconds=0.5, forms=True))
+    raise NotImplementedError(part)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""CPU milliseconds a window: all ways to score, round by round, each in its own process on one core."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.heavy.contenders import Contender, contender, try_contender
+from benchmarks.heavy.forms import FORMS
+from benchmarks.heavy.models import FILTERS, KERNEL, MEMBERS, MINUTES, VALUES, multiplications
+from benchmarks.machine import Watch
+
+WAYS = ("keras", "signature", "mlserver", "capi", "served")
+_OF_TEN_ALONE = ("members",)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How long to measure.
+
+    Attributes:
+        rounds: Each contender works once in each.
+        seconds: For which it works, about.
+        forms: Whether the hand-written forms take part.
+    """
+
+    rounds: int
+    seconds: float
+    forms: bool
+
+
+def measure(options: Options) -> dict[str, object]:
+    """Figures by model and way, and the floor: the same multiplications as bare products of matrices."""
+    figures: dict[str, object] = {}
+    for model, members in (("one", 1), ("ten", MEMBERS)):
+        ways = [*WAYS, *(_OF_TEN_ALONE if model == "ten" else ()), *(f"form:{name}" for name in FORMS if options.forms)]
+        watch = Watch()
+        figures[model], missing = _rounds(model, ways, options)
+        floor = _floor_ms(members)
+        figures[model] |= {
+            "floor": {
+                "multiply_adds": multiplications(members),
+                "matrix_product_ms": round(floor, 2),
+                "gigaflops": round(2 * multiplications(members) / floor / 1e6, 1),
+            },
+            "missing": missing,
+            "weather": asdict(watch.weather()),
+        }
+    return figures
+
+
+def _rounds(model: str, ways: list[str], options: Options) -> tuple[dict[str, object], dict[str, str]]:
+    missing = {}
+    with tempfile.TemporaryDirectory(prefix="sluice-heavy-") as folder, ExitStack() as stack:
+        found: list[Contender] = []
+        for way in ways:
+            log = stack.enter_context((Path(folder) / f"{way.replace(':', '-')}.log").open("w"))
+            reason = try_contender(way, model, log)
+            if reason is not None:
+                missing[way] = reason
+                continue
+            _say(f"{model}: starting {way}")
+            try:
+                found.append(stack.enter_context(contender(way, model, log)))
+            except RuntimeError as error:
+                log.flush()
+                missing[way] = f"{error}: {Path(log.name).read_text()[-600:]}"
+        windows = {}
+        for each in found:
+            started = time.perf_counter()
+            each.work(4)
+            windows[each.way] = max(4, round(options.seconds / ((time.perf_counter() - started) / 4)))
+            each.cpu_ms.clear()
+            each.wall_ms.clear()
+        for turn in range(options.rounds):
+            for each in found:
+                each.work(windows[each.way])
+            _say(f"{model}: round {turn + 1} of {options.rounds}")
+        return {each.way: _figures(each) for each in found}, missing
+
+
+def _figures(each: Contender) -> dict[str, float]:
+    return {
+        "cpu_ms": round(statistics.median(each.cpu_ms), 2),
+        "cpu_ms_least": round(min(each.cpu_ms), 2),
+        "wall_ms": round(statistics.median(each.wall_ms), 2),
+        "wall_ms_least": round(min(each.wall_ms), 2),
+        "windows": len(each.wall_ms),
+        "difference": each.difference,
+    }
+
+
+def _floor_ms(members: int) -> float:
+    """What numpy's BLAS takes on one core for the products of matrices that the model cannot do without; the best of 40."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        random = np.random.default_rng(1)
+        width = KERNEL * (VALUES + FILTERS)
+        rows = random.normal(size=(MINUTES, width)).astype(np.float32)
+        weights = random.normal(size=(width, 4 * FILTERS)).astype(np.float32)
+        out = np.empty((MINUTES, 4 * FILTERS), np.float32)
+        best = min(_milliseconds(rows, weights, out) for _ in range(40))
+    finally:
+        os.sched_setaffinity(0, before)
+    return best * multiplications(members) / (MINUTES * width * 4 * FILTERS)
+
+
+def _milliseconds(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> float:
+    started = time.thread_time()
+    for _ in range(7):
+        np.matmul(rows, weights, out=out)
+    return (time.thread_time() - started) / 7 * 1e3
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
