@@ -124,7 +124,7 @@ class Writer:
                 return reports
             return self._send_batch(output, report)
         except KafkaException as exception:
-            raise OutputRefusedError(output.topic, str(exception.args[0])) from exception
+            raise self._refusal(output.topic, exception) from exception
 
     def poll(self) -> None:
         """Run the delivery callbacks that are due, unless another thread is at it.
@@ -237,6 +237,17 @@ class Writer:
                 if time.monotonic() > end:
                     raise OutputRefusedError(topic, "the output queue stays full") from error
                 self._wait_for_room()
+
+    def _refusal(self, topic: str, exception: KafkaException) -> OutputRefusedError:
+        if exception.args[0].code() == KafkaError._FATAL:  # why, the client says only once and to whoever polls
+            try:
+                with self._polling:
+                    self._serve(self.producer.poll, 0)
+            except OutputRefusedError as end:
+                return end
+            except KafkaException as end:
+                exception = end
+        return OutputRefusedError(topic, str(exception.args[0]))
 
     def _wait_for_room(self) -> None:
         with self._polling:
