@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.python.schema import FEATURES
+from sluice.demo.wine import FEATURES
 
 _NS = "{*}"
 Row = Sequence[float]

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from google.protobuf.message import DecodeError
+
 from benchmarks.peers.python.run import Run
 from benchmarks.peers.python.schema import ModelDescriptor
 
@@ -64,11 +66,15 @@ class Announcements(Generic[S]):
         artifact = self._run.model.read_bytes()
         return Served("wine", 0, hashlib.sha256(artifact).digest(), -1, self._load(artifact))
 
-    def newest(self, records: list[tuple[int, bytes]]) -> Served[S] | None:
+    def newest(self, records: list[tuple[int, bytes | None]]) -> Served[S] | None:
         """Of (offset, value) in order: the last one that can be loaded, if there is one; the others are not loaded."""
         announced = []
         for offset, value in records:
-            descriptor = ModelDescriptor.FromString(value)
+            try:
+                descriptor = ModelDescriptor.FromString(value or b"")
+            except DecodeError as error:
+                print(f"control record {offset} is no descriptor: {error}", file=sys.stderr, flush=True)
+                continue
             self._versions[descriptor.name] += 1
             announced.append((offset, descriptor, self._versions[descriptor.name]))
         for offset, descriptor, version in reversed(announced):
@@ -116,14 +122,14 @@ class Follower(Generic[S]):
         )
         low, end = self._consumer.get_watermark_offsets(TopicPartition(run.control, 0), timeout=30)
         self._consumer.assign([TopicPartition(run.control, 0, low)])
-        records: list[tuple[int, bytes]] = []
+        records: list[tuple[int, bytes | None]] = []
         while low < end:
             found = self._read(1.0)
             low = found[-1][0] + 1 if found else low
             records += found
         return self._announcements.newest(records)
 
-    def _read(self, timeout_seconds: float) -> list[tuple[int, bytes]]:
+    def _read(self, timeout_seconds: float) -> list[tuple[int, bytes | None]]:
         messages = self._consumer.consume(1, timeout_seconds)
         for message in messages:
             if message.error():
