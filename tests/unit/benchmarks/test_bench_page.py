@@ -10,6 +10,7 @@ from benchmarks.figures import Book, Failure, Throughput
 from benchmarks.kill import Kill
 from benchmarks.latency import BASELINE, Latency
 from benchmarks.machine import Weather
+from benchmarks.report.__main__ import main as report
 from benchmarks.report.page import page
 from benchmarks.report.plots import plots
 from benchmarks.report.sources import choose
@@ -149,3 +150,9 @@ def test_a_label_may_hold_what_means_something_in_xml():
 )
 def test_axes_place_values_from_zero_to_one(axis, value, place):
     assert axis.place(value) == pytest.approx(place)
+
+
+def test_the_committed_page_is_what_the_committed_figures_make(capsys):
+    status = report(["--check"])
+
+    assert status == 0, capsys.readouterr().out
