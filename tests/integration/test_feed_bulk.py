@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_feed_delivery import committed, fill, running
+from test_feed_delivery import Running, committed, fill, running
 
 from serving.feed import ColumnBatch, Output, StartAt
 from serving.feed.errors import OutputRefusedError
@@ -373,6 +373,7 @@ def test_a_feed_ends_when_the_broker_refuses_a_record_and_commits_nothing_that_w
     # The first record of a batch is over the limit, alone in its request; the last ones of the partitions are not.
     source = kafka.create_topic()
     fill(kafka, source, 12_000)
+    feeds: list[Running] = []
     is_limited = False
 
     async def relay(batch: ColumnBatch) -> None:
@@ -380,6 +381,7 @@ def test_a_feed_ends_when_the_broker_refuses_a_record_and_commits_nothing_that_w
         with batch:
             if batch.offsets[0] >= 4_000 and not is_limited:
                 is_limited = True
+                await feeds[0].until(lambda: feeds[0].feed.position(source, 0)[1] > 0)
                 await asyncio.to_thread(limit, kafka, topic, 2_000)
             values = [b"%d:" % offset for offset in batch.offsets]
             values[0] += bytes(3_000)
@@ -396,6 +398,7 @@ def test_a_feed_ends_when_the_broker_refuses_a_record_and_commits_nothing_that_w
             producer={"batch.size": 1_500, "linger.ms": 5},
             commit_seconds=0,
         ) as stage:
+            feeds.append(stage)
             error = await asyncio.wait_for(stage.app.crashed, 60)
             return error, stage.group, stage.feed.statistics().aborts
 
