@@ -24,6 +24,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from control_api.errors import KAFKA_DOWN, TOO_LARGE, ApiError
 from control_api.ports import LogRecord
+from model_store.collector import collector_at_rest
 
 log = structlog.get_logger(__name__)
 
@@ -153,6 +154,8 @@ class ControlLogFollower(Generic[State]):
                 "queued.max.messages.kbytes": 65536,
             }
         )
+        at_rest = contextlib.ExitStack()
+        at_rest.enter_context(collector_at_rest())  # until the log is read: half of the cost of a long one
         try:
             if not self._await_topic(consumer):
                 return
@@ -163,11 +166,14 @@ class ControlLogFollower(Generic[State]):
                 first = consumer.poll(0.1)  # `consume` alone would wait for as many as it may take
                 if first is not None:
                     self._take([first, *consumer.consume(_CHUNK_RECORDS - 1, 0)])
+                if self.is_caught_up:
+                    at_rest.close()
         except _LogReplacedError:
             log.warning("control_log.replaced", topic=self._topic)
             self._snapshot = (self._initial(), -1)
             self._wake()
         finally:
+            at_rest.close()
             consumer.close()
 
     def _next_offset(self) -> int:
