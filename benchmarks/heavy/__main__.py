@@ -1,4 +1,4 @@
-"""`python -m benchmarks heavy [scoring] [whole] [sharing] [--quick]`: what heavy models cost, into `benchmarks/heavy/results/`."""
+"""`python -m benchmarks heavy [one] [ten] [whole] [sharing] [--quick]`: what heavy models cost, as tables and as raw figures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
-from benchmarks.heavy import scoring
+from benchmarks.broker import broker
+from benchmarks.heavy import scoring, sharing, whole
 from benchmarks.machine import environment
+from benchmarks.topics import Topics
 
 _RESULTS = Path(__file__).parent / "results"
-PARTS = ("scoring", "whole", "sharing")
+PARTS = ("one", "ten", "whole", "sharing")
 
 
 def main(arguments: list[str]) -> int:
@@ -35,10 +38,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _measure(part: str, options: argparse.Namespace) -> dict[str, object]:
-    if part == "scoring":
+    if part in ("one", "ten"):
         quick = scoring.Options(rounds=3, seconds=0.5, forms=False)
-        return scoring.measure(quick if options.quick else scoring.Options(rounds=6, seconds=0.5, forms=True))
-    raise NotImplementedError(part)
+        return scoring.measure(part, quick if options.quick else scoring.Options(rounds=6, seconds=0.5, forms=True))
+    with (
+        tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder,
+        broker(Path(folder), options.kafka) as bootstrap,
+    ):
+        topics = Topics(bootstrap)
+        if part == "whole":
+            return whole.measure(topics, 60 if options.quick else 400)
+        return sharing.measure(topics, *((2, 4.0) if options.quick else (5, 8.0)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from benchmarks.heavy.models import place
 from benchmarks.peer import NotRunnableError
 from benchmarks.peers.python import environment
 from sluice.stack.caches import cache_folder
@@ -72,7 +73,7 @@ def contender(way: str, model: str, log: IO[str]) -> Iterator[Contender]:
         stderr=log,
         text=True,
         cwd=_PROJECT,
-        env={**os.environ, **variables},
+        env={**os.environ, **variables, **place()},
     )
     try:
         made = Contender(way, model, process)

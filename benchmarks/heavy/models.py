@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice.stack.caches import cache_folder
-
 DAYS, MINUTES, VALUES = 7, 1440, 8
 STEPS = DAYS * MINUTES
 WIDTH = STEPS * VALUES
@@ -27,6 +25,8 @@ FILTERS, KERNEL, OUTPUTS = 32, 3, 8
 MEMBERS = 10
 WINDOWS = 4
 _SEED = 20_170_801
+_FOLDER = "SLUICE_BENCHMARKS_HEAVY_MODELS"
+"""Variable of child processes: where the models are. MLServer's environment does not have what finds the place."""
 
 
 def made() -> Path:
@@ -35,6 +35,10 @@ def made() -> Path:
     Raises:
         RuntimeError: Keras could not make them; with its last words.
     """
+    if _FOLDER in os.environ:
+        return Path(os.environ[_FOLDER])
+    from sluice.stack.caches import cache_folder
+
     folder = cache_folder() / "benchmarks" / "heavy" / "models"
     if not (folder / "expected.npz").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -45,6 +49,11 @@ def made() -> Path:
         if done.returncode:
             raise RuntimeError(f"the models could not be made: {done.stderr[-2_000:]}")
     return folder
+
+
+def place() -> dict[str, str]:
+    """Variables for a child process that needs the models."""
+    return {_FOLDER: str(made())}
 
 
 def window(index: int) -> np.ndarray:
