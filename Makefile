@@ -18,7 +18,7 @@ PYTEST_ARGS ?=
 # Many tests wait for servers and time-outs more than they compute.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo up down status doctor test check lint format types imports proto proto-release pytest coverage hooks bench install clean
+.PHONY: help demo up down status doctor test check lint format types imports proto proto-release pytest coverage guard hooks bench install clean
 
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -74,7 +74,11 @@ coverage: .venv/.installed-dev ## run the tests that need no other process, and 
 hooks: .venv/.installed-dev ## check before each commit from now on
 	@$(BIN)/prek install
 
-bench: .venv/.installed-dev ## measure: CPU time a record, rates, latency
+guard: .venv/.installed-dev ## fail if the hot path costs more than the committed baseline
+	@echo '==> guard of the hot path'
+	@$(BIN)/python -m benchmarks.guard
+
+bench: .venv/.installed-dev ## measure: CPU time a record, rates, latency, faults, beside other systems
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: .venv/.installed-dev ## bring the sources into shape

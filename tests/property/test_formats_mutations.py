@@ -129,7 +129,11 @@ ENCODER_MUTANTS = {
         "kind = kind * (piece.width + 1) + piece.used",
         "kind = 0 * kind + piece.used",
     ),
-    "rows come in the order of their kinds": ("message_encoder", "place[kinds.order] = np.arange(count)", "place[:] = np.arange(count)"),
+    "rows come in the order of their kinds": (
+        "message_encoder",
+        "place[kinds.order] = np.arange(count)",
+        "place[:] = np.arange(count)",
+    ),
     "gaps between spans are kept": ("message_encoder", "spans[-1][1] == start:", "True:"),
     "an empty text with presence is not written": ("message_encoder", "not value and not has_presence", "not value"),
     "rows are cut out late": (
