@@ -14,6 +14,7 @@ PROGRAM = Program(
         "-Xms768m",
         "-Xmx768m",
         "-XX:+UseSerialGC",
+        "-XX:+UseCompactObjectHeaders",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     ),
 )

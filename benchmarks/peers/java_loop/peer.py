@@ -11,7 +11,13 @@ from sluice.stack.jars import KAFKA_VERSION
 PROGRAM = Program(
     main="peers.JavaLoop",
     folder=Path(__file__).parent,
-    options=("-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
+    options=(
+        "-Xms512m",
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:+UseCompactObjectHeaders",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    ),
 )
 
 PEER = Peer(

@@ -26,13 +26,19 @@ import org.apache.kafka.common.serialization.Deserializer;
  *
  * <p>Offsets are committed after a flush, so after the broker acknowledged every result of the records below them. Exactly
  * once, a transaction of a second has the results and the offsets. A result that the broker refuses ends the process before
- * anything is committed. Every record that is not a wine is said on standard error and passed over.
+ * anything is committed. A record that is not a wine is said on standard error and passed over.
+ *
+ * <p>While there is a backlog, results wait for full batches; a loop that has caught up sends them at once. Exactly once,
+ * results are seen when their transaction ends, so nothing would be gained.
  *
  * @param <V> what a record's value is decoded to
  */
 final class ScoringLoop<V> implements Runnable {
   private static final Duration POLL = Duration.ofMillis(100);
   private static final long COMMIT_NANOS = 1_000_000_000L;
+  private static final int MOST_POLLED = 5_000;
+  /** A poll that brings fewer has emptied what was fetched: nothing is gained by letting results wait for company. */
+  private static final int CAUGHT_UP = 1_000;
 
   private final Settings settings;
   private final int number;
@@ -100,7 +106,11 @@ final class ScoringLoop<V> implements Runnable {
     long committed = System.nanoTime();
     while (!isStopped) {
       try {
-        forward(consumer.poll(POLL));
+        ConsumerRecords<byte[], V> records = consumer.poll(POLL);
+        forward(records);
+        if (!records.isEmpty() && records.count() < CAUGHT_UP && !settings.isExactlyOnce()) {
+          producer.flush();
+        }
       } catch (WakeupException stopped) {
         return;
       }
@@ -165,7 +175,7 @@ final class ScoringLoop<V> implements Runnable {
     properties.put("group.instance.id", settings.group() + "-" + number);
     properties.put("auto.offset.reset", "earliest");
     properties.put("enable.auto.commit", "false");
-    properties.put("max.poll.records", "5000");
+    properties.put("max.poll.records", MOST_POLLED);
     properties.put("check.crcs", "false");
     properties.put("receive.buffer.bytes", "-1");
     if (settings.isExactlyOnce()) {
@@ -178,7 +188,7 @@ final class ScoringLoop<V> implements Runnable {
     Properties properties = settings.client();
     properties.put("acks", "all");
     properties.put("enable.idempotence", "true");
-    properties.put("linger.ms", "5");
+    properties.put("linger.ms", "50");
     properties.put("batch.size", "262144");
     properties.put("buffer.memory", "67108864");
     properties.put("send.buffer.bytes", "-1");
