@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from tensorflow_models import FROZEN, HEAVY, SAVED, case
+from tensorflow_models import FROZEN, HEAVY, SAVED, case, corpus
 from tensorflow_scoring import column_values, load, reference
 
 from serving.core.columns import Features
@@ -72,6 +72,13 @@ def test_the_gates_of_a_step_are_one_convolution_and_no_loop_is_left(name, convo
 @pytest.mark.parametrize("name", ["data_loop", "first_loop"])
 def test_a_loop_that_depends_on_the_data_is_left_as_it_is(name):
     assert rewritten(servable(name)) is None
+
+
+@pytest.mark.parametrize("name", ["endless_first_loop", "endless_second_loop"])
+def test_a_loop_without_end_is_given_up(name):
+    graph = read_frozen_graph(Artifact((corpus() / "evil" / f"{name}.pb").read_bytes()))
+
+    assert rewritten(graph) is None
 
 
 def test_a_light_model_is_never_rewritten():
