@@ -60,7 +60,7 @@ def open_writer(kafka: Any, topic: str, delivery: str = "at_least_once", **prope
         extra={name.replace("_", "."): value for name, value in properties.items()},
     )
     writer = Writer(given, {})
-    writer.learn([topic])
+    writer.learn([topic], seconds=60)
     if delivery == "exactly_once":
         writer.producer.init_transactions(60)
         writer.producer.begin_transaction()
@@ -230,7 +230,7 @@ def test_a_partition_that_was_added_is_written_to_once_it_was_learned(kafka: Any
     while len(admin.list_topics(topic, 30).topics[topic].partitions) < 9:
         pass
 
-    writer.learn([topic])
+    writer.learn([topic], seconds=60)
     count = writer.send(Output(topic, keys, values), reports)
     finish(writer)
 
@@ -346,7 +346,8 @@ def test_no_record_is_acknowledged_behind_one_that_the_broker_refused(
         for batch in range(batches_before + 1, batches_before + 5):
             send(batch, 0)
             writer.poll()
-        while True:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             writer.poll()
 
     with pytest.raises(OutputRefusedError, match=topic):
