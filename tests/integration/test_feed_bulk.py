@@ -52,6 +52,8 @@ class Reports:
 
 
 def open_writer(kafka: Any, topic: str, delivery: str = "at_least_once", **properties: Any) -> Writer:
+    if delivery == "exactly_once":
+        properties["transaction.timeout.ms"] = 120_000  # nobody here is waiting for a transaction of the dead
     given = producer_properties(
         bootstrap=kafka.bootstrap,
         worker_id="worker",
