@@ -48,7 +48,7 @@ def result_output(
         return None, []
     whole = parts[0] if len(parts) == 1 else _joined(parts)
     keys: Sequence[bytes | None] = batch.keys
-    if whole.rows is not None and len(whole.rows) < len(batch):
+    if whole.rows is not None and not np.array_equal(whole.rows, np.arange(len(batch))):
         keys = [keys[i] for i in whole.rows.tolist()]
     output = Output(topic, _column(keys), whole.values, whole.headers)
     refused = too_large(output)
