@@ -43,6 +43,15 @@ def test_a_changed_document_is_read_or_refused_but_never_crashes(position: int, 
     ElementTree.fromstring(document.serialise())
 
 
+def test_an_attribute_whose_name_is_not_ascii_is_left_out() -> None:
+    changed = FOREST.replace(b"<DataField ", '<DataField größe="1" '.encode(), 1)
+
+    document = parse(changed, LIMITS)
+
+    assert "größe".encode() in changed
+    assert ElementTree.fromstring(document.serialise())[1][0].attrib.keys().isdisjoint({"größe"})
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_arbitrary_bytes_are_refused(payload: bytes) -> None:

@@ -109,7 +109,10 @@ class Document:
                 continue
             if len(parts) % STRIDE == 0:
                 pause()
-            attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in part.items())
+            # The standard's names are ASCII; others mean nothing to an engine, and a reference cannot stand for a name.
+            if not part.tag.isascii():
+                continue
+            attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in part.items() if name.isascii())
             text = _escaped(part.text) if part.text else ""
             if not len(part) and not text:
                 parts.append(f"<{part.tag}{attributes}/>")
