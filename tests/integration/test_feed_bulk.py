@@ -62,6 +62,8 @@ def open_writer(kafka: Any, topic: str, delivery: str = "at_least_once", **prope
         extra={name.replace("_", "."): value for name, value in properties.items()},
     )
     writer = Writer(given, {})
+    while writer.producer.list_topics(topic, 60).topics[topic].error is not None:
+        pass  # a topic is there before every broker tells of it
     writer.learn([topic], seconds=60)
     if delivery == "exactly_once":
         writer.producer.init_transactions(60)
