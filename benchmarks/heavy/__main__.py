@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -26,8 +25,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kafka", metavar="HOST:PORT", help="use this broker instead of starting one")
     parser.add_argument("--into", type=Path, default=_RESULTS, help="folder of the figures")
     options = parser.parse_args(arguments)
-    # Before numpy's BLAS is first used: the floor is one core's.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for part in options.parts:
         figures = _measure(part, options)
         options.into.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,12 @@ class Contender:
 @contextmanager
 def contender(way: str, model: str, log: IO[str]) -> Iterator[Contender]:
     """A contender that is ready; ended with the block."""
-    variables = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "OMP_NUM_THREADS": "1"}
+    variables = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     process = subprocess.Popen(
         _command(way, model),
         stdin=subprocess.PIPE,

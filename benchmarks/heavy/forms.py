@@ -117,19 +117,22 @@ def _make(folder: Path) -> None:
     members = [keras.models.load_model(made() / f"member-{index}.keras").get_weights() for index in range(MEMBERS)]
     for model, some in (("one", members[:1]), ("ten", members)):
         for name in FORMS:
-
-            def whole(x, name=name, some=some):  # type: ignore[no-untyped-def]
-                days = tf.reshape(x, [-1, DAYS, MINUTES, VALUES])
-                if name == "stacked":
-                    answer = _stacked(tf, some, days)
-                else:
-                    answer = tf.add_n([_member(tf, name, weights, days) for weights in some]) / len(some)
-                return tf.identity(answer, name="y")
-
             taken = tf.TensorSpec([None, STEPS, VALUES], tf.float32, name="x")
-            concrete = tf.function(whole, autograph=False).get_concrete_function(taken)
+            concrete = tf.function(_answer_by(tf, name, some), autograph=False).get_concrete_function(taken)
             frozen = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
             (folder / f"{model}-{name}.pb").write_bytes(frozen.SerializeToString())
+
+
+def _answer_by(tf, form: str, members):  # type: ignore[no-untyped-def]
+    def answer(x):  # type: ignore[no-untyped-def]
+        days = tf.reshape(x, [-1, DAYS, MINUTES, VALUES])
+        if form == "stacked":
+            mean = _stacked(tf, members, days)
+        else:
+            mean = tf.add_n([_member(tf, form, weights, days) for weights in members]) / len(members)
+        return tf.identity(mean, name="y")
+
+    return answer
 
 
 if __name__ == "__main__":

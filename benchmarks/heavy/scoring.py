@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import tempfile
@@ -11,14 +10,12 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.heavy.contenders import Contender, contender, try_contender
 from benchmarks.heavy.forms import FORMS
-from benchmarks.heavy.models import FILTERS, KERNEL, MEMBERS, MINUTES, VALUES, multiplications
+from benchmarks.heavy.models import MEMBERS, multiplications
 from benchmarks.machine import Watch
 
-WAYS = ("keras", "signature", "mlserver", "capi", "served")
+WAYS = ("keras", "signature", "mlserver", "capi", "served", "floor")
 _OF_TEN_ALONE = ("members",)
 
 
@@ -38,20 +35,15 @@ class Options:
 
 
 def measure(model: str, options: Options) -> dict[str, object]:
-    """Figures of `one` or `ten` by way, and the floor: the same multiplications as bare products of matrices."""
+    """Figures of `one` or `ten` by way, and how many multiply-adds they all do."""
     members = MEMBERS if model == "ten" else 1
     ways = [*WAYS, *(f"form:{name}" for name in FORMS if options.forms), *(_OF_TEN_ALONE if model == "ten" else ())]
     watch = Watch()
-    ways_found, missing = _rounds(model, ways, options)
-    floor = _floor_ms(members)
+    found, missing = _rounds(model, ways, options)
     return {
-        "ways": ways_found,
+        "ways": found,
         "missing": missing,
-        "floor": {
-            "multiply_adds": multiplications(members),
-            "matrix_product_ms": round(floor, 2),
-            "gigaflops": round(2 * multiplications(members) / floor / 1e6, 1),
-        },
+        "multiply_adds": multiplications(members),
         "weather": asdict(watch.weather()),
     }
 
@@ -95,29 +87,6 @@ def _figures(each: Contender) -> dict[str, float]:
         "windows": len(each.wall_ms),
         "difference": each.difference,
     }
-
-
-def _floor_ms(members: int) -> float:
-    """What numpy's BLAS takes on one core for the products of matrices that the model cannot do without; the best of 40."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        random = np.random.default_rng(1)
-        width = KERNEL * (VALUES + FILTERS)
-        rows = random.normal(size=(MINUTES, width)).astype(np.float32)
-        weights = random.normal(size=(width, 4 * FILTERS)).astype(np.float32)
-        out = np.empty((MINUTES, 4 * FILTERS), np.float32)
-        best = min(_milliseconds(rows, weights, out) for _ in range(40))
-    finally:
-        os.sched_setaffinity(0, before)
-    return best * multiplications(members) / (MINUTES * width * 4 * FILTERS)
-
-
-def _milliseconds(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> float:
-    started = time.thread_time()
-    for _ in range(7):
-        np.matmul(rows, weights, out=out)
-    return (time.thread_time() - started) / 7 * 1e3
 
 
 def _say(text: str) -> None:
