@@ -358,7 +358,7 @@ def test_no_record_is_acknowledged_behind_one_that_the_broker_refused(
         send_until_refused()
     said = list(reports.good)
     for again in (writer.poll, lambda: writer.flush(1), lambda: send(9, 0)):
-        with pytest.raises(OutputRefusedError):
+        with pytest.raises(OutputRefusedError, match="Message size too large"):
             again()
 
     written = {partition: set(numbers(records)) for partition, records in read(kafka, topic).items()}
