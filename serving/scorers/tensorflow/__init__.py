@@ -8,6 +8,7 @@
     servable     what all of these lead to: a pruned, screened graph and its named inputs and outputs
     program      a graph as a straight line of nodes; `straighten` makes it (with `folding`), `fusion` shortens it
     quickening   when a heavy graph is served as such a program
+    giving_way   threads of heavy models have a low priority
     capi         sessions of the C library
     scorer       columns in, columns out
     engine       the two engines

@@ -15,6 +15,7 @@ from functools import cache
 
 import numpy as np
 
+from serving.scorers.pmml.courtesy import pause
 from serving.scorers.tensorflow import capi, operations
 from serving.scorers.tensorflow.folding import fold
 from serving.scorers.tensorflow.program import (
@@ -32,6 +33,8 @@ from serving.scorers.tensorflow.servable import ServableGraph
 
 _MOST_TURNS = 2_000
 """Of all loops together."""
+_STRIDE = 32
+"""Nodes between two pauses, about half a millisecond of work: the threads that score need the interpreter."""
 _MOST_NODES = 60_000
 """A session for more nodes takes TensorFlow more than half a minute to make."""
 
@@ -104,6 +107,7 @@ class _Writer:
     _attributes: dict[int, tuple[tuple[str, bytes], ...]] = field(default_factory=dict)
     _folded: dict[object, list[Value] | None] = field(default_factory=dict)
     _turns: int = 0
+    _worked: int = 0
 
     def __post_init__(self) -> None:
         self._nodes = nodes = {node.name: node for node in self.definition.node}
@@ -143,6 +147,9 @@ class _Writer:
                 entered.add(name)
                 pending.extend(missing)
                 continue
+            self._worked += 1
+            if self._worked % _STRIDE == 0:
+                pause()
             body.given[name] = self._work_out(node, [body.find(reference) for reference in data])
             pending.pop()
         return [body.find(reference) for reference in wanted]

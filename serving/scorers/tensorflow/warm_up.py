@@ -6,7 +6,8 @@ model costs, and that it ends. A quick model without loops then gets its final s
 without any hand-over (25 instead of 54 us a call, measured) but cannot be interrupted, and must give the same bits there.
 
 A model that takes longer for one record than a batch may take on the event loop scores record by record where a batch is
-no cheaper, so that a run stays short and its data near. It may be a rewritten one: see `quickening`.
+no cheaper, so that a run stays short and its data near. It may be a rewritten one: see `quickening`. The session of a heavy
+model is made so that its threads give way to the event loop: see `giving_way`.
 
 The batches hold zeros; if the model refuses those, ones. What the outputs are for them does not matter, NaN included: the
 logarithm of zero is the model's own business.
@@ -27,6 +28,7 @@ from serving.scorers.base import LoadLimits
 from serving.scorers.tensorflow import capi
 from serving.scorers.tensorflow.capi import DEADLINE_EXCEEDED, Array, Session, TensorFlowError
 from serving.scorers.tensorflow.feeds import DTYPE_NAMES, Feed, feeds_of, slots_of, specs_of
+from serving.scorers.tensorflow.giving_way import open_to_give_way
 from serving.scorers.tensorflow.protos import message_class
 from serving.scorers.tensorflow.quickening import own_thread_config, straight_config
 from serving.scorers.tensorflow.scorer import Fetch, TensorFlowScorer, first_line
@@ -64,7 +66,11 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = F
     deadline = time.monotonic() + limits.load_seconds
     feeds = feeds_of(graph.inputs)
     config = straight_config() if is_rewritten else own_thread_config()
-    session = _open(graph, feeds, config, limits, deadline)
+
+    def make() -> Session:
+        return _open(graph, feeds, config, limits, deadline)
+
+    session = open_to_give_way(make) if is_rewritten else make()
     try:
         samples, results = _first_batches(session, feeds, limits, deadline)
         sizes = [len(sample[0]) for sample in samples]
@@ -84,6 +90,10 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = F
             if quick is not None:
                 session.close()
                 session, options = quick, b""
+        elif is_heavy and not is_rewritten:
+            session.close()
+            session = open_to_give_way(make)
+            _seconds(session, samples[0], limits, deadline)
     except BaseException:
         session.close()
         raise

@@ -1,5 +1,7 @@
 """A rewritten graph is the same model: with fewer convolutions, no loop, and results that differ by rounding alone."""
 
+import os
+import sys
 from collections import Counter
 
 import numpy as np
@@ -10,6 +12,7 @@ from tensorflow_scoring import column_values, load, reference
 from serving.core.columns import Features
 from serving.scorers.base import Artifact, LoadLimits
 from serving.scorers.tensorflow.frozen import read_frozen_graph
+from serving.scorers.tensorflow.giving_way import NICENESS
 from serving.scorers.tensorflow.protos import parse
 from serving.scorers.tensorflow.quickening import is_better_rewritten, rewritten
 from serving.scorers.tensorflow.saved_model import read_saved_model
@@ -99,6 +102,20 @@ def test_a_heavy_ensemble_equals_keras_and_scores_a_window_alike_alone_and_among
     assert np.abs(column - want).max() <= 1e-5
     assert (np.array(alone) == column).all()
     assert loaded.runs_elsewhere
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness belongs to the process")
+def test_the_threads_of_a_heavy_session_give_way_and_no_others_do():
+    def niceness():
+        return {task: os.getpriority(os.PRIO_PROCESS, int(task)) for task in os.listdir("/proc/self/task")}
+
+    scorer = warm_scorer(rewritten(servable(HEAVY)), LoadLimits(), is_rewritten=True)
+    during = niceness()
+    scorer.close()
+    after = niceness()
+
+    assert {nice for task, nice in during.items() if task not in after} == {NICENESS}
+    assert set(after.values()) == {0}
 
 
 def test_a_nan_in_a_window_is_a_nan_in_its_result_and_in_no_other():
