@@ -107,7 +107,15 @@ class ExactlyOnce:
             self._writer.producer.begin_transaction()
             self._is_open = True
         for output in outputs:
-            self._writer.send(output, self._delivered)
+            try:
+                self._writer.send(output, self._delivered)
+            except OutputRefusedError as error:
+                # Nothing more is taken because a record of the transaction failed: the next one asks why (`is_careful`).
+                cause = error.__cause__
+                if not isinstance(cause, KafkaException) or error_of(cause).code() != KafkaError._STATE:
+                    raise
+                self._break(error.reason)
+                return
 
     def commit(self) -> None:
         """See `Commitment`."""
