@@ -17,7 +17,8 @@ from serving.core.active_plan import ActiveArm, ActivePlan, Share, shares
 from serving.core.columns import TextColumn
 from serving.core.grouping import Rows, groups_of, text_column, within
 from serving.core.outcomes import Unscored
-from serving.feed.batch import ColumnBatch, Header
+from serving.feed.batch import ColumnBatch
+from serving.feed.runs import Header
 from serving.formats.base import DecodedBatch, Reason
 from serving.live import LiveModel, LiveModels
 from serving.routing import Routing

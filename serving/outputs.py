@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from serving.core.byte_column import ByteColumn
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
-from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.batch import ColumnBatch, Output
+from serving.feed.runs import Header
 from serving.formats.dead_letters import Failure, encode_dead_letters
 
 RowsTooLarge = Callable[[Output], Sequence[int]]
@@ -69,7 +70,7 @@ def dead_letter_output(
     failures = [
         Failure(
             batch.offsets[item.row],
-            batch.timestamps[item.row],
+            int(batch.timestamps[item.row]),
             batch.keys[item.row],
             batch.values[item.row],
             item.stage,

@@ -30,7 +30,8 @@ from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
 from serving.core.signals import compare, observe_predictions
 from serving.dispatch import Dispatch, StreamPlan
-from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.batch import ColumnBatch, Output
+from serving.feed.runs import Header
 from serving.formats.base import Provenance, Reason, RecordFormat, ResultFormat, ScoredColumns
 from serving.formats.headers import ResultHeaders
 from serving.live import LiveModel

@@ -137,7 +137,7 @@ class Opened:
     timestamps_ms: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.offsets, self.timestamps_ms = _column(self.batch.offsets), _column(self.batch.timestamps)
+        self.offsets, self.timestamps_ms = _column(self.batch.offsets), self.batch.timestamps
 
     @property
     def waits(self) -> bool:

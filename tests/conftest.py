@@ -1,5 +1,6 @@
 """Fixtures that every suite shares: real brokers and real Redis servers, never look-alikes."""
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,14 @@ from sluice.stack.redis import RedisPlan, RunningRedis, find_program
 # How long an example takes says more about the machine than about the law.
 hypothesis.settings.register_profile("sluice", deadline=None)
 hypothesis.settings.load_profile("sluice")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collect_cycles() -> Iterator[None]:
+    """Close the clients that a module left in reference cycles: hundreds of them have thousands of descriptors."""
+    yield
+    gc.collect()
+
 
 USE_RUNNING_KAFKA = "SLUICE_TEST_KAFKA"
 """Environment variable: `host:port` of a broker to test against instead of starting one for the session."""

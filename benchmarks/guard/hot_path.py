@@ -17,7 +17,8 @@ from model_store.core.stats import Series
 from serving.adapters.statistics import Collector
 from serving.core.binding import bind
 from serving.core.deciders import DECIDERS
-from serving.feed.batch import Header, Output
+from serving.feed.batch import Output
+from serving.feed.runs import Header
 from serving.live import LiveModel, LiveModels
 from serving.pipeline import Observation
 from serving.routing import Routing

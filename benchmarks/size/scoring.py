@@ -21,7 +21,7 @@ from model_store.core.descriptor import Descriptor
 from model_store.core.plans import Arm, Plan, Target
 from serving.core.binding import bind
 from serving.core.deciders import DECIDERS
-from serving.feed.batch import Header
+from serving.feed.runs import Header
 from serving.live import LiveModel, LiveModels
 from serving.pipeline import Pipeline
 from serving.routing import Routing

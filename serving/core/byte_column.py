@@ -63,6 +63,21 @@ class ByteColumn(Sequence[bytes]):
             np.concatenate([part.lengths for part in parts]),
         )
 
+    def matrix(self) -> NDArray[np.uint8] | None:
+        """The strings as rows of a C-contiguous matrix, if they have one length; not copied if they lie side by side."""
+        count = len(self.lengths)
+        width = int(self.lengths[0]) if count else 0
+        if not width or (self.lengths != width).any():
+            return None
+        first = int(self.starts[0])
+        if count == 1 or (self.starts[1:] - self.starts[:-1] == width).all():
+            return self.buffer[first : first + count * width].reshape(count, width)
+        return self.windows(width)[self.starts].view(np.uint8).reshape(count, width)
+
+    def windows(self, width: int) -> NDArray[np.void]:
+        """Every run of `width` bytes of the buffer, at least 1; by its start."""
+        return np.ndarray((len(self.buffer) - width + 1,), f"V{width}", self.buffer.data, 0, (1,))
+
     @property
     def longest(self) -> int:
         """Bytes of the longest string; 0 if there is none."""
@@ -88,9 +103,16 @@ class ByteColumn(Sequence[bytes]):
     def __iter__(self) -> Iterator[bytes]:
         if self._objects is not None:
             return iter(self._objects)
-        data = self.buffer.tobytes()
-        ends = (self.starts + self.lengths).tolist()
-        return (data[start:end] for start, end in zip(self.starts.tolist(), ends, strict=True))
+        if not len(self.starts):
+            return iter(())
+        first, stop = (
+            int(self.starts.min()),
+            int((self.starts + self.lengths).max()),
+        )  # of a slice, not all of the buffer
+        data = self.buffer[first:stop].tobytes()
+        starts = self.starts - first
+        ends = (starts + self.lengths).tolist()
+        return iter([data[start:end] for start, end in zip(starts.tolist(), ends, strict=True)])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))

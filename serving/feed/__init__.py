@@ -49,13 +49,14 @@ handed out, results of a lane that has ended never count.
 * The next records are gone (retention): the worker ends; the next one starts at what is left and says what it skipped.
 """
 
-from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.batch import ColumnBatch, Output
 from serving.feed.channel import FeedChannel
 from serving.feed.control_log import ControlLog
 from serving.feed.control_writer import ControlWriter
 from serving.feed.errors import FeedError
 from serving.feed.feed import Feed, Statistics
 from serving.feed.memory import calm_collector
+from serving.feed.runs import Header
 from serving.feed.settings import Delivery
 from serving.feed.starts import StartAt
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.feed.errors import BatchNotReturnedError
 from serving.feed.lanes import Ticket
-
-Header = tuple[str, bytes | None]
-"""One Kafka header."""
+from serving.feed.runs import Header, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class ColumnBatch:
         offsets: One offset a record, rising: a `range` unless the log has gaps.
         values: One value a record; `None` is a tombstone.
         keys: One key a record, or `None`.
-        timestamps: Milliseconds since 1970 a record, -1 where the record has none.
+        timestamps: int64, milliseconds since 1970 a record, -1 where the record has none.
         headers: One list of headers a record for topics whose headers were asked for, else `None`.
     """
 
     __slots__ = (
         "_fail",
-        "_records",
+        "_run",
         "_take_back",
         "headers",
         "keys",
@@ -65,28 +65,24 @@ class ColumnBatch:
     def __init__(
         self,
         ticket: Ticket,
-        records: Sequence[Any],
+        run: Run,
         *,
         wants_headers: bool,
         take_back: Callable[[ColumnBatch, Sequence[Output]], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        """Made by the feed from consumer records of one partition."""
-        first = records[0].offset()
-        last = records[-1].offset()
+        """Made by the feed of records of one partition."""
         self.ticket = ticket
         self.topic = ticket.lane.topic
         self.partition = ticket.lane.partition
-        self.offsets: Sequence[int] = (
-            range(first, last + 1) if last - first + 1 == len(records) else [record.offset() for record in records]
+        self.offsets: Sequence[int] = run.offsets()
+        self.values: Sequence[bytes | None] = run.values()
+        self.keys: Sequence[bytes | None] = run.keys()
+        self.timestamps: NDArray[np.int64] = run.timestamps()
+        self.headers: list[list[Header]] | None = (
+            [run.headers_of(row) for row in range(len(run))] if wants_headers else None
         )
-        self.values: list[bytes | None] = [record.value() for record in records]
-        self.keys: list[bytes | None] = [record.key() for record in records]
-        self.timestamps: list[int] = [record.timestamp()[1] for record in records]
-        self.headers: list[list[Header] | None] | None = (
-            [record.headers() for record in records] if wants_headers else None
-        )
-        self._records: Sequence[Any] = records
+        self._run: Run | None = run
         self._take_back = take_back
         self._fail = fail
 
@@ -95,7 +91,7 @@ class ColumnBatch:
 
     def headers_of(self, row: int) -> list[Header]:
         """Headers of one record, for the few that need them; works for every topic until `done` was called."""
-        return self._records[row].headers() or []
+        return [] if self._run is None else self._run.headers_of(row)
 
     def done(self, *outputs: Output) -> None:
         """Hand the batch back with everything that is to be written for it; without outputs it is finished at once.
@@ -109,7 +105,7 @@ class ColumnBatch:
         """
         if self.ticket.is_returned:
             raise BatchNotReturnedError(f"a batch of {self.topic}/{self.partition} was handed back twice")
-        self._records = ()
+        self._run = None
         self._take_back(self, outputs)
 
     def __enter__(self) -> ColumnBatch:

@@ -4,8 +4,8 @@ confluent-kafka makes a dictionary, several objects and a delivery callback of e
 same library takes an array of messages (`rd_kafka_produce_batch`), which numpy fills; it copies the bytes before it
 returns. Everything else, transactions, errors, flushing, stays with the Python client, on the same handle.
 
-What is reached into, and pinned by a contract test: the Python object of a producer has the handle right after its header,
-and its delivery callback ignores messages that have no Python state of their own.
+What is reached into beyond `native`, and pinned by a contract test: the delivery callback of the Python client ignores messages
+that have no Python state of their own.
 
 Each partition is a call of its own. The library also takes one call for all, where each message names its partition
 (`RD_KAFKA_MSG_F_PARTITION`), but that one puts partition -1 into a transaction while the topic is not known yet, which the
@@ -19,30 +19,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, Producer, cimpl
+from confluent_kafka import KafkaError, KafkaException, Producer
 from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
-
-_HEADER_BYTES: Final = object.__basicsize__
-"""Of any Python object; confluent-kafka's `Handle` has `rd_kafka_t *rk` as its first member (its confluent_kafka.h)."""
-
-_MESSAGE: Final = np.dtype(
-    {
-        "names": ["err", "rkt", "partition", "payload", "len", "key", "key_len", "offset", "private"],
-        "formats": ["i4", "u8", "i4", "u8", "u8", "u8", "u8", "i8", "u8"],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64],
-        "itemsize": 72,
-    }
-)
-"""`rd_kafka_message_t` of rdkafka.h, on machines with pointers of 8 bytes."""
+from serving.feed.native import MESSAGE, Pointer, UnknownClientError, function, handle_of
 
 _COPY: Final = 0x2  # RD_KAFKA_MSG_F_COPY
 _LONGEST_SETTING: Final = 512
-
-
-class UnknownClientError(Exception):
-    """The client is not laid out as expected; records are to be queued through its Python interface."""
 
 
 class BulkProducer:
@@ -54,30 +38,17 @@ class BulkProducer:
         Raises:
             UnknownClientError: This machine or this client is not what is expected.
         """
-        if type(producer) is not Producer or ctypes.sizeof(ctypes.c_void_p) != 8:
-            raise UnknownClientError("records can be queued in bulk by confluent-kafka's own Producer on 64 bits only")
-        try:
-            self._library = ctypes.CDLL(cimpl.__file__)  # finds librdkafka among what the extension is linked to
-            self._produce = self._library.rd_kafka_produce_batch
-            self._new_topic = self._library.rd_kafka_topic_new
-            self._drop_topic = self._library.rd_kafka_topic_destroy
-            self._configuration = self._library.rd_kafka_conf
-            self._get_setting = self._library.rd_kafka_conf_get
-        except (OSError, AttributeError) as error:
-            raise UnknownClientError(f"librdkafka's functions were not found: {error}") from error
-        handle, integer = ctypes.c_void_p, ctypes.c_int
-        self._produce.argtypes = [handle, ctypes.c_int32, integer, handle, integer]
-        self._produce.restype = integer
-        self._new_topic.argtypes = [handle, ctypes.c_char_p, handle]
-        self._new_topic.restype = handle
-        self._drop_topic.argtypes = [handle]
-        self._drop_topic.restype = None
-        self._configuration.argtypes = [handle]
-        self._configuration.restype = handle
-        self._get_setting.argtypes = [handle, ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_size_t)]
-        self._get_setting.restype = integer
+        if type(producer) is not Producer:
+            raise UnknownClientError("records can be queued in bulk by confluent-kafka's own Producer only")
+        integer = ctypes.c_int
+        self._produce = function("rd_kafka_produce_batch", integer, Pointer, ctypes.c_int32, integer, Pointer, integer)
+        self._new_topic = function("rd_kafka_topic_new", Pointer, Pointer, ctypes.c_char_p, Pointer)
+        self._drop_topic = function("rd_kafka_topic_destroy", None, Pointer)
+        self._configuration = function("rd_kafka_conf", Pointer, Pointer)
+        size = ctypes.POINTER(ctypes.c_size_t)
+        self._get_setting = function("rd_kafka_conf_get", integer, Pointer, ctypes.c_char_p, ctypes.c_char_p, size)
         self._producer = producer
-        self._handle = ctypes.c_void_p.from_address(id(producer) + _HEADER_BYTES).value
+        self._handle = handle_of(producer)
         self._topics: dict[str, int] = {}
 
     def setting(self, name: str) -> str | None:
@@ -99,7 +70,7 @@ class BulkProducer:
             taken after a row that was not.
         """
         count = len(partitions)
-        messages = np.zeros(count, _MESSAGE)
+        messages = np.zeros(count, MESSAGE)
         messages["payload"] = values.starts + _address(values.buffer)
         messages["len"] = values.lengths
         messages["key"] = keys.starts + _address(keys.buffer)
@@ -108,7 +79,7 @@ class BulkProducer:
         begins = [0, *(np.flatnonzero(partitions[1:] != partitions[:-1]) + 1).tolist()]
         accepted = 0
         for begin, end, partition in zip(begins, [*begins[1:], count], partitions[begins].tolist(), strict=True):
-            accepted += self._produce(known, partition, _COPY, address + begin * _MESSAGE.itemsize, end - begin)
+            accepted += self._produce(known, partition, _COPY, address + begin * MESSAGE.itemsize, end - begin)
         if accepted == count:
             return (), None
         refused = np.flatnonzero(messages["err"]).tolist()

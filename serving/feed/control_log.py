@@ -22,9 +22,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from mode import Service
 
 from model_store.collector import collector_at_rest
-from serving.feed.batch import Header
 from serving.feed.errors import ControlTopicError
 from serving.feed.retrying import error_of, is_passing
+from serving.feed.runs import Header
 from serving.feed.settings import Properties
 
 log = structlog.get_logger(__name__)

@@ -14,8 +14,8 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 from mode import Service
 
-from serving.feed.batch import Header
 from serving.feed.control_log import MAX_RECORD_BYTES
+from serving.feed.runs import Header
 from serving.feed.settings import Properties
 
 log = structlog.get_logger(__name__)

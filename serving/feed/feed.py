@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import os
 import threading
 import time
@@ -18,7 +17,7 @@ from mode import Service
 
 from serving.feed.assignments import Assignments, OnAssigned, OnRevoked
 from serving.feed.at_least_once import AtLeastOnce
-from serving.feed.batch import ColumnBatch, Header, Output
+from serving.feed.batch import ColumnBatch, Output
 from serving.feed.bounded import CallHungError
 from serving.feed.channel import FeedChannel
 from serving.feed.delivery import Commitment, Counts, Lanes
@@ -28,6 +27,7 @@ from serving.feed.lanes import Key, Lane
 from serving.feed.limits import read_limits
 from serving.feed.placement import Placement
 from serving.feed.reader import Reader
+from serving.feed.runs import Header, Run
 from serving.feed.settings import (
     Delivery,
     Properties,
@@ -37,6 +37,7 @@ from serving.feed.settings import (
     transactional_id,
 )
 from serving.feed.starts import StartAt
+from serving.feed.wake import Wake
 from serving.feed.writer import Writer
 
 log = structlog.get_logger(__name__)
@@ -304,7 +305,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         )
         self._writer = Writer(properties, limits, full_seconds=self._stall_seconds)
         await self._in_thread(self._writer.learn, self._outputs)
-        self._reader = Reader(self._consumer_properties, self._on_commit)
+        self._reader = Reader(self._consumer_properties, self._on_commit, is_bulk=not self._headers)
+        self._wake = Wake()
+        self._is_woken = self._reader.wake(self._wake.descriptor)
         self._commitment = self._make_commitment(properties)
         await self._in_thread(self._commitment.start)
         placement = Placement(self._reader.consumer, self._topics)
@@ -352,6 +355,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             self._crashing = asyncio.ensure_future(self.app.crash(self._failure))
         finally:
             self._assignments.close()
+            self._wake.close()
 
     def _close(self) -> None:
         """Leave the group at once, so that others take over without a time-out. Blocks."""
@@ -374,12 +378,12 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
     async def _pump(self) -> None:
         self._committed_at = time.monotonic()
         while not self._is_stopping:
-            records = await self._read() if self._may_read() else await self._rest()
+            runs = await self._read() if self._may_read() else await self._rest()
             if self._commitment.needs_recovery and await self._in_thread(self._commitment.recover):
                 self._assignments.rewind()
             await self._assignments.serve(self._in_thread)
-            if records:
-                await self._sort(records)
+            if runs:
+                await self._take(runs)
             if self._touched:
                 await self._look_again()
             await self._serve_agents(self.overlap)
@@ -392,57 +396,71 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         return time.monotonic() - self._committed_at >= self._commit_seconds
 
     @staticmethod
-    async def _rest() -> list[Any]:
+    async def _rest() -> list[tuple[Key, Run]]:
         """Back-pressure: nobody reads, so librdkafka soon stops fetching."""
         await asyncio.sleep(0.001)
         return []
 
-    async def _read(self) -> list[Any]:
-        """Records that are there, on the loop; sleep in a thread when there are none, or an agent holds a batch."""
-        if not self._in_flight:
-            start = time.monotonic()
-            records = self._reader.read_now(self._batch_records)
-            self._longest_read = max(self._longest_read, time.monotonic() - start)
-            if records:
-                return records
-        is_busy = self._in_flight or self._touched or self._assignments.is_pending or self._commitment.is_dirty
-        first = await self._in_thread(self._reader.wait, _BUSY_SECONDS if is_busy else _IDLE_SECONDS)
-        if first is None:
-            return []
-        if self._in_flight:
-            return [first, *await self._in_thread(self._reader.read_now, self._batch_records - 1)]
-        return [first, *self._reader.read_now(self._batch_records - 1)]
+    async def _read(self) -> list[tuple[Key, Run]]:
+        """Records that are there; sleep if there are none."""
+        runs = await self._read_now()
+        if runs:
+            return runs
+        await self._sleep()
+        return await self._read_now()
 
-    async def _sort(self, records: list[Any]) -> None:
-        for key, group in self._reader.sort(records).items():
+    async def _read_now(self) -> list[tuple[Key, Run]]:
+        """Records that are there; in a thread while an agent holds a batch, because a rebalance waits for the agents there."""
+        if self._in_flight:
+            late: list[tuple[Key, Run]] = await self._in_thread(self._reader.read, self._batch_records)
+            return late
+        start = time.monotonic()
+        runs = self._reader.read(self._batch_records)
+        self._longest_read = max(self._longest_read, time.monotonic() - start)
+        return runs
+
+    async def _sleep(self) -> None:
+        """Until there is something to read, at most for a while."""
+        is_busy = self._in_flight or self._touched or self._assignments.is_pending
+        if not self._is_woken:
+            is_busy = is_busy or self._commitment.is_dirty
+            await self._in_thread(self._reader.wait, _BUSY_SECONDS if is_busy else _IDLE_SECONDS)
+            return
+        seconds = _BUSY_SECONDS if is_busy else _IDLE_SECONDS
+        if self._commitment.is_dirty:
+            seconds = max(0.0, min(seconds, self._committed_at + self._commit_seconds - time.monotonic()))
+        await self._wake.sleep(seconds)
+
+    async def _take(self, runs: list[tuple[Key, Run]]) -> None:
+        for key, run in runs:
             lane = self._lanes.get(key)
             if lane is None or not lane.is_open:
                 continue  # fetched under an earlier assignment: fetched again by whoever has the partition now
-            floor = lane.kept[-1].offset() + 1 if lane.kept else lane.position
-            if group[0].offset() < floor:
-                raise ConsumerFailedError(f"{key} went back from offset {floor} to {group[0].offset()}")
-            if lane.kept:
-                lane.kept += group
-            else:
-                await self._offer(lane, group)
+            floor = lane.kept[-1].last + 1 if lane.kept else lane.position
+            if run.first < floor:
+                raise ConsumerFailedError(f"{key} went back from offset {floor} to {run.first}")
+            await self._offer(lane, run)
 
-    async def _offer(self, lane: Lane, group: list[Any]) -> None:
+    async def _offer(self, lane: Lane, run: Run) -> None:
         """Hand out what lies below the hold; keep the rest, and stop fetching this partition."""
-        if lane.hold_at is not None:
-            cut = bisect.bisect_left(group, lane.hold_at, key=_offset)
-            if cut < len(group):
-                lane.kept = group[cut:]
-                self._reader.pause(lane)
-                group = group[:cut]
-        if not group:
+        if lane.kept:
+            lane.kept.append(run)
             return
-        ticket = lane.hand_out(group[-1].offset() + 1, time.monotonic())
+        below: Run | None = run
+        if lane.hold_at is not None:
+            below, rest = run.split(lane.hold_at)
+            if rest is not None:
+                lane.kept = [rest]
+                self._reader.pause(lane)
+        if below is None:
+            return
+        ticket = lane.hand_out(below.last + 1, time.monotonic())
         batch = ColumnBatch(
-            ticket, group, wants_headers=lane.topic in self._headers, take_back=self._take_back, fail=self.fail
+            ticket, below, wants_headers=lane.topic in self._headers, take_back=self._take_back, fail=self.fail
         )
         self._in_flight += 1
         self._counts.batches += 1
-        self._counts.records += len(group)
+        self._counts.records += len(below)
         await self.channel.put(batch)
 
     async def _look_again(self) -> None:
@@ -451,9 +469,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         for lane in touched:
             if not lane.is_open:
                 continue
-            group, lane.kept = lane.kept, []
-            if group:
-                await self._offer(lane, group)
+            runs, lane.kept = lane.kept, []
+            for run in runs:
+                await self._offer(lane, run)
             if not lane.kept:
                 self._reader.resume(lane)
 
@@ -470,6 +488,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         finally:
             ticket.is_returned = True
             self._in_flight -= 1
+            self._wake.set()
 
     async def _serve_agents(self, allowed: int) -> None:
         """Wait until agents hold at most `allowed` batches; acknowledgements and commits go on meanwhile."""
@@ -497,7 +516,3 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         held = [since for lane in self._lanes.values() if (since := lane.oldest_held()) is not None]
         if held and time.monotonic() - min(held) > self._stall_seconds:
             raise BatchNotReturnedError(f"an agent has held a batch for more than {self._stall_seconds:g} s")
-
-
-def _offset(record: Any) -> int:
-    return int(record.offset())

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any
+
+from serving.feed.runs import Run
 
 NOWHERE = -1
 """An offset that is not known."""
@@ -59,7 +60,7 @@ class Lane:
         origin: How many partitions the topic had when the group first read it; travels with every commit.
         turn: By which claims of the partition are ordered; travels with every commit (`starts`).
         hold_at: No record at or above this offset is handed out; `None` = no hold.
-        kept: Records that were read but may not be handed out yet, in order.
+        kept: Runs that were read but may not be handed out yet, in order.
         is_paused: The consumer was told not to fetch this partition.
         handed_out_at: When a batch was last handed out, as `hand_out` was told; 0 before the first.
         assignment: Counts assignments of partitions to this process; a rewound lane keeps that of the one before it.
@@ -95,7 +96,7 @@ class Lane:
         self.origin = 0
         self.turn = 0
         self.hold_at: int | None = None
-        self.kept: list[Any] = []
+        self.kept: list[Run] = []
         self.tickets: deque[Ticket] = deque()
         self.handed_out_at = 0.0
         self.assignment = next(_ASSIGNMENTS)

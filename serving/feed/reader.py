@@ -1,7 +1,8 @@
 """Reading records: the data consumer, its position in each partition, and its errors.
 
-`read_now` never waits and may be called on the event loop; `wait` sleeps in librdkafka and is called in a thread. Both run
-the rebalance callbacks. Everything else is quick, but for `seek`, `commit_and_wait` and `close`.
+`read` never waits and may be called on the event loop; `wait` sleeps in librdkafka and is called in a thread, where the client
+cannot wake the loop by itself. Both run the rebalance callbacks. Everything else is quick, but for `seek`, `commit_and_wait` and
+`close`.
 """
 
 from __future__ import annotations
@@ -9,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from serving.feed.bounded import CallHungError, call_within
+from serving.feed.bulk_consumer import BulkConsumer
 from serving.feed.errors import ConsumerFailedError, PositionLostError
 from serving.feed.lanes import Key, Lane
+from serving.feed.native import UnknownClientError
 from serving.feed.retrying import error_of, is_passing, retry
+from serving.feed.runs import MessageRun, Run
 from serving.feed.settings import Properties, is_cooperative
 from serving.feed.starts import write_origin
 
 log = structlog.get_logger(__name__)
 
 Rebalanced = Callable[[list[Key]], None]
-
-_FEWEST_IN_RUNS = 64
-"""From so many records on they are sorted together (measured: the fixed cost is that of about 50 records)."""
 
 _CLOSE_SECONDS = 12.0
 """A revocation's commit, which runs inside `close`, and leaving the group."""
@@ -34,24 +34,34 @@ _CLOSE_SECONDS = 12.0
 class Reader:
     """The consumer of the data topics."""
 
-    def __init__(self, properties: Properties, on_commit: Callable[[Any, list[Any]], None]) -> None:
+    def __init__(
+        self, properties: Properties, on_commit: Callable[[Any, list[Any]], None], *, is_bulk: bool = True
+    ) -> None:
         """Args:
         on_commit: Called with the error or `None` and the partitions of every commit that did not wait.
+        is_bulk: Read in bulk where that is possible. Headers of single records are dearer then.
         """
         self.consumer = Consumer({**properties, "on_commit": on_commit})
         self._is_cooperative = is_cooperative(properties)
+        self._waited_for: list[Any] = []
+        self._bulk: BulkConsumer | None = None
+        if is_bulk:
+            try:
+                self._bulk = BulkConsumer(self.consumer)
+            except UnknownClientError as error:
+                log.warning("bulk.not_possible", error=str(error), consequence="reading takes more CPU time")
 
     def subscribe(
         self, topics: Iterable[str], *, on_assign: Rebalanced, on_revoke: Rebalanced, on_lost: Rebalanced
     ) -> None:
-        """Join the group. `on_assign` must call `assign`; the callbacks run inside `read_now`, `wait` and `close`."""
+        """Join the group. `on_assign` must call `assign`; the callbacks run inside `read`, `wait` and `close`."""
 
         def adapt(callback: Rebalanced) -> Callable[[Any, list[Any]], None]:
             return lambda _consumer, entries: callback([(entry.topic, entry.partition) for entry in entries])
 
-        names = list(topics)
-        self._has_many_topics = len(names) > 1
-        self.consumer.subscribe(names, on_assign=adapt(on_assign), on_revoke=adapt(on_revoke), on_lost=adapt(on_lost))
+        self.consumer.subscribe(
+            list(topics), on_assign=adapt(on_assign), on_revoke=adapt(on_revoke), on_lost=adapt(on_lost)
+        )
 
     def assign(self, offsets: Mapping[Key, int]) -> None:
         """Take on partitions at absolute offsets, without fetching yet; each is `seek`ed before it is resumed.
@@ -67,40 +77,35 @@ class Reader:
         if entries:
             self.consumer.pause([TopicPartition(*key) for key in offsets])
 
-    def read_now(self, most: int) -> list[Any]:
-        """Records (and errors) that are here already."""
-        return list(self.consumer.consume(most, 0))
-
-    def wait(self, seconds: float) -> Any:
-        """Sleep until there is a record, at most so long; the record or `None`."""
-        return self.consumer.poll(seconds)
-
-    def sort(self, records: list[Any]) -> dict[Key, list[Any]]:
-        """Records by partition, in order.
+    def read(self, most: int) -> list[tuple[Key, Run]]:
+        """Records that are here already, by partition.
 
         Raises:
             PositionLostError: The broker does not have the records that come next.
             ConsumerFailedError: Any other error that does not pass.
         """
-        if len(records) >= _FEWEST_IN_RUNS and not self._has_many_topics:
-            is_error = [record.error() is not None for record in records]
-            if True not in is_error:
-                return _runs(records)
-        groups: dict[Key, list[Any]] = {}
-        run_topic, run_partition = "", -1
-        append: Callable[[Any], None] = [].append
-        # Records come in runs of one partition: the group is looked up once a run.
-        for record in records:
-            error = record.error()
-            if error is not None:
-                self._judge(record, error)
-                continue
-            partition = record.partition()
-            if partition != run_partition or (self._has_many_topics and record.topic() != run_topic):
-                run_topic, run_partition = record.topic(), partition
-                append = groups.setdefault((run_topic, run_partition), []).append
-            append(record)
-        return groups
+        if self._bulk is None:
+            messages, self._waited_for = self._waited_for, []
+            return _runs([*messages, *self.consumer.consume(most - len(messages), 0)])
+        message = self.consumer.poll(0)  # callbacks, and what the client has to say that belongs to no partition
+        runs = [] if message is None else _runs([message])
+        more, errors = self._bulk.read(most)
+        for each in errors:
+            _judge(each.key, each.offset, each.error)
+        return [*runs, *more]
+
+    def wake(self, descriptor: int) -> bool:
+        """Have a byte written whenever there is something to `read`; false if the client cannot, see `wait`."""
+        if self._bulk is None:
+            return False
+        self._bulk.wake(descriptor)
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until there is something to `read`, at most so long."""
+        message = self.consumer.poll(seconds)
+        if message is not None:
+            self._waited_for.append(message)
 
     def pause(self, lane: Lane) -> None:
         """Stop fetching a partition; what was fetched ahead is dropped by the client and fetched again later."""
@@ -123,6 +128,8 @@ class Reader:
 
         try:
             retry(10.0, self.consumer.seek, entry, may_retry=may_retry)
+            if self._bulk is not None and is_wanted():
+                self._bulk.divert(lane.key)
         except KafkaException as exception:
             if is_wanted():
                 raise ConsumerFailedError(
@@ -162,37 +169,36 @@ class Reader:
 
     def close(self) -> None:
         """Leave the group, revoking what is assigned. Blocks, but not for ever: without a broker the client would."""
+        if self._bulk is not None:
+            self._bulk.close()
         try:
             call_within(_CLOSE_SECONDS, self.consumer.close)
         except CallHungError:
             log.warning("consumer.left_open", seconds=_CLOSE_SECONDS)
 
-    @staticmethod
-    def _judge(record: Any, error: Any) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise PositionLostError(
-                f"{record.topic()}/{record.partition()}: the broker has no offset {record.offset()} any more "
-                f"({error.str()}); a new worker checks the log and says what it skips"
-            )
-        if error.code() not in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART) and not is_passing(error):
-            raise ConsumerFailedError(f"the consumer cannot go on: {error}")
-        log.info("read.interrupted", error=error.str())
+
+def _judge(key: Key, offset: int, error: Any) -> None:
+    """Raise for an error that does not pass."""
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise PositionLostError(
+            f"{key[0]}/{key[1]}: the broker has no offset {offset} any more "
+            f"({error.str()}); a new worker checks the log and says what it skips"
+        )
+    if error.code() not in (KafkaError._PARTITION_EOF, KafkaError.UNKNOWN_TOPIC_OR_PART) and not is_passing(error):
+        raise ConsumerFailedError(f"the consumer cannot go on: {error}")
+    log.info("read.interrupted", error=error.str())
 
 
-def _runs(records: list[Any]) -> dict[Key, list[Any]]:
-    """Records of one topic, without errors, by partition: looked at together, a third cheaper than one by one."""
-    topic = records[0].topic()
-    partitions = np.array([record.partition() for record in records])
-    cuts = (np.flatnonzero(np.diff(partitions)) + 1).tolist()
+def _runs(messages: list[Any]) -> list[tuple[Key, Run]]:
+    """Messages of the Python client by partition, in order."""
     groups: dict[Key, list[Any]] = {}
-    for start, stop in zip([0, *cuts], [*cuts, len(records)], strict=True):
-        key = (topic, int(partitions[start]))
-        run = records[start:stop]
-        if key in groups:
-            groups[key] += run
+    for message in messages:
+        error, key = message.error(), (message.topic(), message.partition())
+        if error is not None:
+            _judge(key, message.offset(), error)
         else:
-            groups[key] = run
-    return groups
+            groups.setdefault(key, []).append(message)
+    return [(key, MessageRun(group)) for key, group in groups.items()]
 
 
 def _entries(lanes: Mapping[Lane, int]) -> list[Any]:

@@ -27,10 +27,12 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from serving.core.byte_column import ByteColumn
-from serving.feed.batch import Header, Output
-from serving.feed.bulk import BulkProducer, UnknownClientError
+from serving.feed.batch import Output
+from serving.feed.bulk import BulkProducer
 from serving.feed.errors import OutputRefusedError
+from serving.feed.native import UnknownClientError
 from serving.feed.partitioning import DEFAULT, last_apart, partitions_of
+from serving.feed.runs import Header
 from serving.feed.settings import DEFAULT_RECORD_BYTES, OVERHEAD_BYTES, Properties
 
 log = structlog.get_logger(__name__)

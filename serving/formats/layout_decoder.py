@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.core.byte_column import ByteColumn
 from serving.formats.base import DecodedBatch, Rejected
 from serving.formats.dictionaries import Coded, as_column, merge
 from serving.formats.layouts import Layout, NoLayoutError
@@ -141,7 +142,7 @@ class LayoutDecoder:
             decoded, bad = self._exact(values, range(count))
             return self._assemble(count, [decoded], bad)
         try:
-            joined, lengths = _join(values)  # type: ignore[arg-type]  # a None is what the handler is for
+            column = ByteColumn.of(values)  # type: ignore[arg-type]  # a None is what the handler is for
         except TypeError:
             return self._decode_around_tombstones(values)
         self._walks = min(self._tuning.walks_saved, self._walks + self._tuning.walks_per_batch + count / 256)
@@ -149,7 +150,7 @@ class LayoutDecoder:
         left: list[NDArray[np.int64]] = []
         # A float of any bits may be cast to double or compared; nothing here computes with it.
         with np.errstate(over="ignore", invalid="ignore"):
-            groups, ungrouped = self._group_by_length(joined, lengths)
+            groups, ungrouped = self._group_by_length(column)
             for group in groups:
                 rest = self._decode_group(group, values, parts)
                 if len(rest.records):
@@ -175,13 +176,12 @@ class LayoutDecoder:
         bad = sorted(bad + tombstones, key=lambda one: one.row)
         return DecodedBatch(inner.matrix, inner.texts, present[inner.rows], bad)
 
-    def _group_by_length(self, joined: bytes, lengths: NDArray[np.int64]) -> tuple[list[_Group], NDArray[np.int64]]:
+    def _group_by_length(self, column: ByteColumn) -> tuple[list[_Group], NDArray[np.int64]]:
         """Groups of equal length that are worth a layout, and the rows of all others."""
-        tuning, count, first = self._tuning, len(lengths), int(lengths[0])
-        if (lengths == first).all():
-            if 0 < first <= tuning.longest_record:
-                return [_Group(np.frombuffer(joined, np.uint8).reshape(count, first), None)], np.empty(0, np.int64)
-            return [], np.arange(count)
+        tuning, lengths = self._tuning, column.lengths
+        count = len(lengths)
+        if int(lengths[0]) <= tuning.longest_record and (matrix := column.matrix()) is not None:
+            return [_Group(matrix, None)], np.empty(0, np.int64)
         # Sorting 16-bit integers is linear. Longer records are not worth a layout, so they may as well be one length.
         sortable = np.minimum(lengths, tuning.longest_record + 1).astype(np.uint16)
         order = np.argsort(sortable, kind="stable")
@@ -199,12 +199,9 @@ class LayoutDecoder:
         # Both paths in one batch have a fixed cost of about two layouts more.
         if sum(len(rows) for _, rows in worth) * self._exact_us < tuning.layout_us * (len(worth) + 2):
             return [], np.arange(count)
-        starts = np.cumsum(lengths) - lengths
         groups = []
         for length, rows in worth:
-            # Every window of this length, of which the fancy index copies only those that are records.
-            windows = np.ndarray((len(joined) - length + 1,), f"V{length}", joined, 0, (1,))
-            records = windows[starts[rows]].view(np.uint8).reshape(len(rows), length)
+            records = column.windows(length)[column.starts[rows]].view(np.uint8).reshape(len(rows), length)
             groups.append(_Group(records, rows))
         return groups, np.concatenate(rest) if rest else np.empty(0, np.int64)
 
@@ -288,7 +285,3 @@ class LayoutDecoder:
         is_decoded[[one.row for one in bad]] = False
         rows = np.flatnonzero(is_decoded)
         return DecodedBatch(matrix[rows], tuple(column.take(rows) for column in columns), rows, bad)
-
-
-def _join(values: Sequence[bytes]) -> tuple[bytes, NDArray[np.int64]]:
-    return b"".join(values), np.fromiter(map(len, values), np.int64, len(values))

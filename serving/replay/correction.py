@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from model_store.core.jobs import Correction
 from serving.core.comparison import Failures, Missing, failures_of
-from serving.feed.batch import Header, Output
+from serving.feed.batch import Output
+from serving.feed.runs import Header
 from serving.formats.base import Provenance, ResultFormat, ScoredColumns, Supersedes
 from serving.formats.headers import ResultHeaders
 from serving.replay.marks import Marks

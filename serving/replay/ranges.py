@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from numpy.typing import NDArray
 
 from model_store.core.jobs import Ranges, TimeRange
-from serving.feed.batch import Header
 from serving.feed.retrying import error_of, is_passing
+from serving.feed.runs import Header
 from serving.feed.settings import Properties
 from serving.replay.errors import JobFailedError, JobRefusedError
 

@@ -133,10 +133,14 @@ def test_a_retry_takes_no_version_and_answers_to_the_first_request(log: list[Log
     catalogue = fold_all(EMPTY, log)
 
     first: dict[tuple[str, str, str], int] = {}
-    for entry in log:
+    for position, entry in enumerate(log):
         if not isinstance(entry.record, Announced):
             continue
         descriptor = entry.record.descriptor
+        model = fold_all(EMPTY, log[:position]).models.get(descriptor.name)
+        if model is not None and model.is_deleted:
+            assert entry.offset not in catalogue.versions
+            continue
         request = (descriptor.data_type, descriptor.name, descriptor.request_id)
         is_retry = bool(descriptor.request_id) and request in first
         first.setdefault(request, entry.offset)

@@ -20,7 +20,6 @@ import json
 import os
 import pickle
 import resource
-import select
 import signal
 import struct
 import subprocess
@@ -28,6 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import IO
 
@@ -175,8 +175,9 @@ def _receive(child: subprocess.Popen[bytes], seconds: float) -> bytes:
 def _read(pipe: IO[bytes], size: int, deadline: float) -> bytes:
     data = b""
     while len(data) < size:
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        if not wait(
+            [pipe], max(0.0, deadline - time.monotonic())
+        ):  # not `select`, which takes no descriptor above 1,023
             raise TimeoutError
         piece = os.read(pipe.fileno(), size - len(data))
         if not piece:

@@ -28,6 +28,7 @@ from serving.core.columns import Features, Predictions
 from serving.core.errors import ScoringError
 from serving.feed.batch import ColumnBatch, Output
 from serving.feed.lanes import Lane as FeedLane
+from serving.feed.runs import MessageRun
 from serving.live import LiveModel
 
 GROUP = "g"
@@ -188,7 +189,7 @@ class Given:
         lane.place(records[0].offset(), origin=1)
         ticket = lane.hand_out(records[-1].offset() + 1, now=0.0)
         self.batch = ColumnBatch(
-            ticket, records, wants_headers=False, take_back=self._take_back, fail=self.failures.append
+            ticket, MessageRun(records), wants_headers=False, take_back=self._take_back, fail=self.failures.append
         )
 
     def _take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:

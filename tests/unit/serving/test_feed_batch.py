@@ -6,6 +6,7 @@ import pytest
 from serving.feed.batch import ColumnBatch, Output
 from serving.feed.errors import BatchNotReturnedError
 from serving.feed.lanes import Lane
+from serving.feed.runs import MessageRun
 
 
 class Record:
@@ -45,7 +46,11 @@ def make_batch(records: list[Any], receiver: Receiver, *, wants_headers: bool = 
     lane.place(records[0].offset(), origin=1)
     ticket = lane.hand_out(records[-1].offset() + 1, now=0.0)
     return ColumnBatch(
-        ticket, records, wants_headers=wants_headers, take_back=receiver.take_back, fail=receiver.failures.append
+        ticket,
+        MessageRun(records),
+        wants_headers=wants_headers,
+        take_back=receiver.take_back,
+        fail=receiver.failures.append,
     )
 
 
@@ -55,7 +60,7 @@ def test_columns_hold_the_records_in_order() -> None:
     assert (batch.topic, batch.partition, len(batch)) == ("records", 3, 3)
     assert batch.values == [b"v", None, b"v"]
     assert batch.keys == [b"k5", b"k6", b"k7"]
-    assert batch.timestamps == [1_005, 1_006, 1_007]
+    assert batch.timestamps.tolist() == [1_005, 1_006, 1_007]
     assert batch.offsets == range(5, 8)
     assert batch.headers is None
 
@@ -69,7 +74,7 @@ def test_offsets_with_a_gap_are_listed() -> None:
 def test_headers_are_a_column_where_asked_for_and_else_found_one_by_one() -> None:
     records = [Record(0, headers=[("a", b"1")]), Record(1)]
 
-    assert make_batch(records, Receiver(), wants_headers=True).headers == [[("a", b"1")], None]
+    assert make_batch(records, Receiver(), wants_headers=True).headers == [[("a", b"1")], []]
     assert make_batch(records, Receiver()).headers_of(0) == [("a", b"1")]
     assert make_batch(records, Receiver()).headers_of(1) == []
 
