@@ -229,8 +229,8 @@ class Settings(BaseSettings):
     """`exactly_once`: results, dead letters and offsets are one transaction."""
     commit_interval_ms: int = Field(default=100, ge=10, le=10_000)
     """How often offsets are committed or a transaction ends: the most that a crash can make a worker repeat."""
-    max_batch: int = Field(default=4_000, ge=1, le=20_000)
-    """Records that one fetch hands out at most; 2,000 to 4,000 is cheapest."""
+    max_batch: int = Field(default=8_000, ge=1, le=20_000)
+    """Records that one fetch hands out at most; from 4,000 on the cost a record hardly falls."""
     metrics: Metrics = Metrics()
     artifacts: Artifacts = Artifacts()
     engines: Engines = Engines()

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 STAGES: Final = (
-    ("read from the client", "serving.feed.reader:Reader.read_now"),
-    ("sort by partition", "serving.feed.reader:Reader.sort"),
-    ("columns of values, keys, timestamps", "serving.feed.batch:ColumnBatch.__init__"),
+    ("read from the client", "serving.feed.reader:Reader.read"),
+    ("columns of values, keys, timestamps", "serving.feed.bulk_consumer:BulkConsumer._runs"),
+    ("give messages back", "serving.feed.lent_messages:LentMessages.give_back"),
     ("decode", "serving.formats.protobuf:ProtobufFormat.decode"),
     ("data types, plans, models", "serving.dispatch:Dispatch.opened"),
     ("score", "serving.work:Work.score"),

@@ -14,23 +14,23 @@ Theory of operation
 ===================
 
 **Who runs where.** One pump, a task on the event loop, does everything in turns: read, hand out, let the agent run, write
-what it gives back, look at acknowledgements, commit. Reading what is there (`consume(n, 0)`) and queueing outputs
-(`produce_batch`) do not wait, so they run on the loop, where the agent runs too: one thread touches a record from end to
-end, which measured 0.3-0.9 us a record cheaper than two. Whatever waits runs in the feed's one thread, with the loop
-free: the sleep in `poll` when nothing is there, a transaction's commit, the last flush, `close`. A second small pool looks
-up starting offsets. librdkafka's own threads move the bytes.
+what it gives back, look at acknowledgements, commit. Reading what is there (`bulk_consumer`) and queueing outputs (`bulk`) do
+not wait, so they run on the loop, where the agent runs too: one thread touches a record from end to end, which measured
+0.3-0.9 us a record cheaper than two. When nothing is there, the pump sleeps on the loop until the client writes to a pipe
+(`wake`). Whatever waits runs in the feed's one thread, with the loop free: a transaction's commit, the last flush, `close`. A
+second small pool looks up starting offsets. librdkafka's own threads move the bytes.
 
-Rebalance callbacks run inside `consume` and `poll`. The loop enters the consumer only while no agent holds a batch, so a
-callback on the loop never waits for an agent; it may wait for one commit. A callback in the thread waits for the agents
-first, which run on the free loop.
+Rebalance callbacks run inside the reader's `read`. The loop enters it only while no agent holds a batch, so a callback on the
+loop never waits for an agent; it may wait for one commit. While an agent holds one, the reader is entered in the thread: a
+callback there waits for the agents first, which run on the free loop.
 
 **What is committed when.** A batch is finished when the agent called `done` and the broker acknowledged every output of
 it; per-batch counts say so (`lanes`). `at_least_once` sends the offsets below which everything is finished, every 100 ms,
 without waiting. `exactly_once` makes outputs and offsets of every 100 ms one transaction. Batches may come back in any
 order; offsets only follow the finished front.
 
-**Why nothing is lost.** An offset is committed only after its outputs. Every record has a delivery callback, every
-`produce_batch` is checked by count. A partition starts at a committed offset that was read without error and checked
+**Why nothing is lost.** An offset is committed only after its outputs. Acknowledgements are counted: each
+record's, or the last one's of a partition where it speaks for all before it (`writer`). A partition starts at a committed offset that was read without error and checked
 against the log; the client is never let choose (`starts`, `placement`). Records of a lane that is not open are never
 handed out, results of a lane that has ended never count.
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from serving.feed import foreign_memory
 from serving.feed.column_run import ColumnRun, Columns
 from serving.feed.lanes import Key
-from serving.feed.lent_messages import LentMessages, MessageFunctions, strings_of
-from serving.feed.native import MESSAGE, Pointer, UnknownClientError, function, handle_of
+from serving.feed.lent_messages import LENT, LentMessages, MessageFunctions, strings_of
+from serving.feed.native import Pointer, UnknownClientError, function, handle_of
 
 _MOST_AT_THE_END: Final = 10_000
 
@@ -91,7 +91,7 @@ class BulkConsumer:
         if not len(pointers):
             return [], []
         self._lent.add(lent)
-        messages = foreign_memory.structures(pointers, MESSAGE)
+        messages = foreign_memory.structures(pointers, LENT)
         errors: list[ReadError] = []
         is_error = messages["err"] != 0
         if is_error.any():
@@ -143,7 +143,7 @@ class BulkConsumer:
     ) -> list[tuple[Key, ColumnRun]]:
         columns = Columns(
             messages["offset"].copy(),
-            lent.functions.timestamps(pointers),
+            lent.functions.timestamps(messages, pointers),
             strings_of(messages["key"], messages["key_len"]),
             strings_of(messages["payload"], messages["len"]),
             lent,

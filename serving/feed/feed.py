@@ -97,7 +97,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         consumer: Properties | None = None,
         producer: Properties | None = None,
         commit_seconds: float = 0.1,
-        batch_records: int = 4_000,
+        batch_records: int = 8_000,
         max_unacknowledged: int = 50_000,
         stall_seconds: float = 60.0,
         revoke_seconds: float = 5.0,

@@ -10,20 +10,27 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.feed import foreign_memory
-from serving.feed.native import Pointer, UnknownClientError, function
+from serving.feed.native import MESSAGE_FIELDS, Pointer, UnknownClientError, function
 from serving.feed.runs import Header
 
 _WORD: Final = 8
 
-_WITH_TIMESTAMP: Final = np.dtype({"names": ["milliseconds"], "formats": ["i8"], "offsets": [96], "itemsize": 104})
-"""Where the library keeps a message's timestamp, behind `rd_kafka_message_t` (`rd_kafka_msg_t`, librdkafka 2.16); what is found
-there is compared with what `rd_kafka_message_timestamp` says in each batch."""
+LENT: Final = np.dtype(
+    {
+        "names": [*MESSAGE_FIELDS, "timestamp"],
+        "formats": [*(kind for kind, _ in MESSAGE_FIELDS.values()), "i8"],
+        "offsets": [*(offset for _, offset in MESSAGE_FIELDS.values()), 96],
+        "itemsize": 104,
+    }
+)
+"""`rd_kafka_message_t`, and behind it the place where the library keeps the timestamp (`rd_kafka_msg_t`, librdkafka 2.16). What
+is found there is compared in each batch with what the library's own function says."""
 
 
 class MessageFunctions:
@@ -56,9 +63,9 @@ class MessageFunctions:
         """Give a batch back, and all that are in it."""
         self._destroy_all(batch)
 
-    def timestamps(self, pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def timestamps(self, messages: NDArray[Any], pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Milliseconds since 1970; -1 where there is none. Of messages without errors, at least one."""
-        found = foreign_memory.structures(pointers, _WITH_TIMESTAMP)["milliseconds"].copy()
+        found: NDArray[np.int64] = messages["timestamp"].copy()
         ends = (0, len(pointers) - 1)
         if all(int(found[i]) == self._timestamp(int(pointers[i]), None) for i in ends):
             return found
@@ -131,7 +138,8 @@ class LentMessages:
         if batch is not None and not sys.is_finalizing():
             self.functions.destroy(batch)
 
-    __del__ = give_back
+    def __del__(self) -> None:
+        self.give_back()
 
 
 def strings_of(pointers: NDArray[np.uint64], lengths: NDArray[np.uint64]) -> Sequence[bytes | None]:

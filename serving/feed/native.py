@@ -16,15 +16,27 @@ from confluent_kafka import Consumer, Producer, cimpl
 _HEADER_BYTES: Final = object.__basicsize__
 """Of any Python object; confluent-kafka's `Handle` has `rd_kafka_t *rk` as its first member (its confluent_kafka.h)."""
 
+MESSAGE_FIELDS: Final = {
+    "err": ("i4", 0),
+    "rkt": ("u8", 8),
+    "partition": ("i4", 16),
+    "payload": ("u8", 24),
+    "len": ("u8", 32),
+    "key": ("u8", 40),
+    "key_len": ("u8", 48),
+    "offset": ("i8", 56),
+    "private": ("u8", 64),
+}
+"""Kinds and places of the members of `rd_kafka_message_t` (rdkafka.h), on machines with pointers of 8 bytes."""
+
 MESSAGE: Final = np.dtype(
     {
-        "names": ["err", "rkt", "partition", "payload", "len", "key", "key_len", "offset", "private"],
-        "formats": ["i4", "u8", "i4", "u8", "u8", "u8", "u8", "i8", "u8"],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, 56, 64],
+        "names": [*MESSAGE_FIELDS],
+        "formats": [kind for kind, _ in MESSAGE_FIELDS.values()],
+        "offsets": [offset for _, offset in MESSAGE_FIELDS.values()],
         "itemsize": 72,
     }
 )
-"""`rd_kafka_message_t` of rdkafka.h, on machines with pointers of 8 bytes."""
 
 Pointer: Final = ctypes.c_void_p
 

@@ -182,8 +182,8 @@ class Writer:
         if self._bulk is None or partitions is None or self.is_careful or count < FEWEST_IN_BULK or output.keys is None:
             return None
         try:
-            chosen = partitions_of(cast(Sequence[bytes], output.keys), partitions)
             keys, values = (ByteColumn.of(cast(Sequence[bytes], each)) for each in (output.keys, output.values))
+            chosen = partitions_of(keys, partitions)
         except TypeError:
             return None  # one of them is `None`
         if not keys.lengths.all():

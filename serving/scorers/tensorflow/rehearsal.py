@@ -176,7 +176,7 @@ def _read(pipe: IO[bytes], size: int, deadline: float) -> bytes:
     data = b""
     while len(data) < size:
         if not wait(
-            [pipe], max(0.0, deadline - time.monotonic())
+            [pipe.fileno()], max(0.0, deadline - time.monotonic())
         ):  # not `select`, which takes no descriptor above 1,023
             raise TimeoutError
         piece = os.read(pipe.fileno(), size - len(data))

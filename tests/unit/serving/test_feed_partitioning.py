@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.core.byte_column import ByteColumn
 from serving.feed.batch import Output
 from serving.feed.bulk import BulkProducer, UnknownClientError
 from serving.feed.partitioning import last_apart, partitions_of
@@ -32,6 +33,11 @@ def crc32_bit_by_bit(data: bytes) -> int:
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(1, 5_000))
 def test_a_key_belongs_to_the_partition_of_its_crc(keys: list[bytes], count: int) -> None:
     assert partitions_of(keys, count).tolist() == [crc32_bit_by_bit(key) % count for key in keys]
+    assert partitions_of(ByteColumn.of(keys), count).tolist() == partitions_of(keys, count).tolist()
+    backwards = ByteColumn.of(keys[::-1])
+    assert (
+        partitions_of(backwards.take(np.arange(len(keys))[::-1]), count).tolist() == partitions_of(keys, count).tolist()
+    )
 
 
 def test_a_key_may_not_be_missing() -> None:
