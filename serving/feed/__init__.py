@@ -29,10 +29,10 @@ it; per-batch counts say so (`lanes`). `at_least_once` sends the offsets below w
 without waiting. `exactly_once` makes outputs and offsets of every 100 ms one transaction. Batches may come back in any
 order; offsets only follow the finished front.
 
-**Why nothing is lost.** An offset is committed only after its outputs. Acknowledgements are counted: each
-record's, or the last one's of a partition where it speaks for all before it (`writer`). A partition starts at a committed offset that was read without error and checked
-against the log; the client is never let choose (`starts`, `placement`). Records of a lane that is not open are never
-handed out, results of a lane that has ended never count.
+**Why nothing is lost.** An offset is committed only after its outputs. Acknowledgements are counted: each record's, or the last
+one's of a partition where it speaks for all before it (`writer`). A partition starts at a committed offset that was read
+without error and checked against the log; the client is never let choose (`starts`, `placement`). Records of a lane that is
+not open are never handed out, results of a lane that has ended never count.
 
 **What each fault does**
 
