@@ -30,6 +30,8 @@ from serving.formats.dictionaries import EMPTY, MISSING, Coded, code_bytes
 from serving.formats.varints import VarintKind, decode_column
 
 _WORD = 8
+_LONGEST_BY_WORDS = 4_096  # bytes of a record
+_BYTES_AT_ONCE = 1 << 20  # so that intermediate results stay in the cache
 
 
 class NoLayoutError(Exception):
@@ -103,7 +105,7 @@ class Layout:
     """Where the values of one kind of record lie. Immutable. `record` itself has the layout."""
 
     __slots__ = (
-        "_constants", "_expected", "_expected_words", "_mask", "_mask_words", "_positions", "_runs", "_texts", "_varints",
+        "_constants", "_expected", "_mask", "_masks", "_positions", "_runs", "_texts", "_varints", "_wanted",
         "length",
     )  # fmt: skip
 
@@ -113,10 +115,11 @@ class Layout:
         """One slot a matrix column, one a text column; `mask` has the length of `record`."""
         self.length = len(record)
         masks = np.frombuffer(bytes(mask), np.uint8)
-        # As few records as fill whole words, side by side.
-        together = _WORD // math.gcd(self.length, _WORD)
-        self._mask_words = np.tile(masks, together).view(np.uint64)
-        self._expected_words = np.tile(np.frombuffer(record, np.uint8) & masks, together).view(np.uint64)
+        # As few records as fill whole words, side by side; long ones are compared by bytes.
+        together = _WORD // math.gcd(self.length, _WORD) if self.length <= _LONGEST_BY_WORDS else 1
+        kind = np.uint64 if self.length <= _LONGEST_BY_WORDS else np.uint8
+        self._masks = np.tile(masks, together).view(kind)
+        self._wanted = np.tile(np.frombuffer(record, np.uint8) & masks, together).view(kind)
         self._positions = np.flatnonzero(masks)
         steering = masks[self._positions]
         self._expected = np.frombuffer(record, np.uint8)[self._positions] & steering
@@ -152,13 +155,15 @@ class Layout:
 
     def _all_match(self, records: NDArray[np.uint8]) -> bool:
         """By words, which is a third of the price; the last few records, which may not fill words, are looked at by byte."""
-        width = len(self._mask_words)
-        together = width * _WORD // self.length
+        masks, wanted = self._masks, self._wanted
+        together = masks.nbytes // self.length
         count = len(records) // together * together
-        words = records[:count].reshape(-1).view(np.uint64).reshape(-1, width)
-        if ((words & self._mask_words) != self._expected_words).any():
-            return False
-        mask, expected = (each.view(np.uint8)[: self.length] for each in (self._mask_words, self._expected_words))
+        units = records[:count].reshape(-1).view(masks.dtype).reshape(-1, len(masks))
+        step = max(1, _BYTES_AT_ONCE // masks.nbytes)
+        for start in range(0, len(units), step):
+            if ((units[start : start + step] & masks) != wanted).any():
+                return False
+        mask, expected = (each.view(np.uint8)[: self.length] for each in (masks, wanted))
         return bool(((records[count:] & mask) == expected).all())
 
     def numbers_into(self, records: NDArray[np.uint8], matrix: NDArray[np.float64]) -> None:
