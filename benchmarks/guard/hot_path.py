@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from numpy.typing import NDArray
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.control_records import Announced, ControlRecord, PartitionOffset, PartitionsClaimed, RouteApplied
@@ -16,6 +18,7 @@ from model_store.core.descriptor import Descriptor
 from model_store.core.stats import Series
 from serving.adapters.statistics import Collector
 from serving.core.binding import bind
+from serving.core.byte_column import ByteColumn
 from serving.core.deciders import DECIDERS
 from serving.feed.batch import Output
 from serving.feed.runs import Header
@@ -41,11 +44,12 @@ class Batch:
     partition: int = 0
     headers: None = None
     offsets: range = field(init=False)
-    timestamps: list[int] = field(init=False)
+    timestamps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.values, self.keys = ByteColumn.of(self.values), ByteColumn.of(self.keys)  # as the feed reads them
         self.offsets = range(1_000_000, 1_000_000 + len(self.values))
-        self.timestamps = [_NOW_MS - 5] * len(self.values)
+        self.timestamps = np.full(len(self.values), _NOW_MS - 5)
 
     def __len__(self) -> int:
         return len(self.values)

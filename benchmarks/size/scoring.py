@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.size.records import DESCRIPTOR_SET, FEATURES, MESSAGE, Encoding, data_type
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.commands import ChangeRoute, Command, RegisterVersion
@@ -45,11 +48,11 @@ class Batch:
     partition: int = 0
     headers: Sequence[list[Header] | None] | None = None
     offsets: Sequence[int] = field(init=False)
-    timestamps: Sequence[int] = field(init=False)
+    timestamps: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         self.offsets = range(1_000_000, 1_000_000 + len(self.values))
-        self.timestamps = [1_700_000_000_000] * len(self.values)
+        self.timestamps = np.full(len(self.values), 1_700_000_000_000)
 
     def __len__(self) -> int:
         return len(self.values)
