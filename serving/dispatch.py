@@ -17,11 +17,11 @@ from serving.core.active_plan import ActiveArm, ActivePlan, Share, shares
 from serving.core.columns import TextColumn
 from serving.core.grouping import Rows, groups_of, text_column, within
 from serving.core.outcomes import Unscored
-from serving.feed.batch import ColumnBatch
+from serving.feed.batch import Records, Segment
 from serving.feed.runs import Header
 from serving.formats.base import DecodedBatch, Reason
 from serving.live import LiveModel, LiveModels
-from serving.routing import Routing
+from serving.routing import Routing, Stretch
 from serving.work import Ballot, Opened, Purpose, Work
 
 RouteKind = Literal["field", "record_key", "header", "constant"]
@@ -79,7 +79,7 @@ class Dispatch:
     routing: Routing
     live: LiveModels
 
-    def opened(self, batch: ColumnBatch, decoded: DecodedBatch) -> Opened:
+    def opened(self, batch: Records, decoded: DecodedBatch) -> Opened:
         """All records of a batch, each in a work, a ballot or among the unscored. The models are leased."""
         opened = Opened(batch, decoded, [], [], [Unscored(bad.row, bad.stage, bad.reason) for bad in decoded.bad])
         for data_type, taken in by_data_type(self.plan, batch.keys, batch.headers, decoded):
@@ -108,19 +108,25 @@ class Dispatch:
     def _by_offset(self, opened: Opened, taken: Rows, data_type: str) -> list[tuple[ActivePlan | None, Rows]]:
         """The plans of the records; almost always one for all of them."""
         batch, decoded = opened.batch, opened.decoded
-        key = (batch.topic, batch.partition)
-        stretches = self.routing.stretches(key, data_type, batch.offsets[0], batch.offsets[-1])
-        if len(stretches) == 1:
-            return [(stretches[0].plan, taken)]
+        stretches = [self._stretches(batch, segment, data_type) for segment in batch.segments]
+        only = stretches[0][0].plan
+        if all(len(each) == 1 and each[0].plan is only for each in stretches):
+            return [(only, taken)]
         positions = decoded.rows if taken is None else decoded.rows[taken]
-        offsets = opened.offsets[positions]
-        which = np.searchsorted([stretch.start for stretch in stretches], offsets, side="right") - 1
-        found: list[tuple[ActivePlan | None, Rows]] = []
-        for number, stretch in enumerate(stretches):
-            chosen = np.flatnonzero(which == number)
-            if len(chosen):
-                found.append((stretch.plan, within(taken, chosen)))
-        return found
+        found: dict[int, tuple[ActivePlan | None, list[NDArray[np.intp]]]] = {}
+        for (_, start, stop), of_segment in zip(batch.segments, stretches, strict=True):
+            first, end = np.searchsorted(positions, (start, stop)).tolist()
+            offsets = opened.offsets[positions[first:end]]
+            which = np.searchsorted([stretch.start for stretch in of_segment], offsets, side="right") - 1
+            for number, stretch in enumerate(of_segment):
+                chosen = first + np.flatnonzero(which == number)
+                if len(chosen):
+                    found.setdefault(id(stretch.plan), (stretch.plan, []))[1].append(chosen)
+        return [(plan, within(taken, np.concatenate(parts))) for plan, parts in found.values()]
+
+    def _stretches(self, batch: Records, segment: Segment, data_type: str) -> Sequence[Stretch]:
+        first, last = int(batch.offsets[segment.start]), int(batch.offsets[segment.stop - 1])
+        return self.routing.stretches((batch.topic, segment.partition), data_type, first, last)
 
     def _give(self, opened: Opened, plan: ActivePlan, data_type: str, taken: Rows) -> None:
         count = len(opened.decoded.rows) if taken is None else len(taken)

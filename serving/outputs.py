@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serving.core.byte_column import ByteColumn
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
-from serving.feed.batch import ColumnBatch, Output
+from serving.feed.batch import Output, Records
 from serving.feed.runs import Header
 from serving.formats.dead_letters import Failure, encode_dead_letters
 
@@ -37,7 +37,7 @@ class Encoded:
 
 
 def result_output(
-    topic: str, batch: ColumnBatch, parts: Sequence[Encoded], too_large: RowsTooLarge
+    topic: str, batch: Records, parts: Sequence[Encoded], too_large: RowsTooLarge
 ) -> tuple[Output | None, list[Unscored]]:
     """All results of a batch, in source order whichever models scored them, so that one key's results keep theirs.
 
@@ -51,7 +51,7 @@ def result_output(
     keys: Sequence[bytes | None] = batch.keys
     if whole.rows is not None and not np.array_equal(whole.rows, np.arange(len(batch))):
         keys = [keys[i] for i in whole.rows.tolist()]
-    output = Output(topic, _column(keys), whole.values, whole.headers)
+    output = Output(topic, _column(keys), whole.values, whole.headers, whole.rows)
     refused = too_large(output)
     if not refused:
         return output, []
@@ -60,16 +60,20 @@ def result_output(
 
 
 def dead_letter_output(
-    topic: str, stream: str, worker: str, batch: ColumnBatch, unscored: Sequence[Unscored], too_large: RowsTooLarge
+    topic: str, stream: str, worker: str, batch: Records, unscored: Sequence[Unscored], too_large: RowsTooLarge
 ) -> Output:
     """The dead letters of a batch, in source order, keyed by the coordinates of their records.
 
     A dead letter is larger than its record. One that its topic would not take is written without the record's value, and
     says so; the record itself is where its coordinates say.
     """
+    unscored = sorted(unscored, key=lambda item: item.row)
+    rows = np.array([item.row for item in unscored], np.intp)
+    stops = [segment.stop for segment in batch.segments]
+    partitions = [batch.segments[i].partition for i in np.searchsorted(stops, rows, side="right").tolist()]
     failures = [
         Failure(
-            batch.offsets[item.row],
+            int(batch.offsets[item.row]),
             int(batch.timestamps[item.row]),
             batch.keys[item.row],
             batch.values[item.row],
@@ -80,21 +84,24 @@ def dead_letter_output(
             item.model,
             item.version,
         )
-        for item in sorted(unscored, key=lambda item: item.row)
+        for item in unscored
     ]
-    keys = [f"{batch.topic}/{batch.partition}/{failure.offset}".encode() for failure in failures]
-    where = {"stream": stream, "topic": batch.topic, "worker": worker}
+    keys = [
+        f"{batch.topic}/{partition}/{failure.offset}".encode()
+        for partition, failure in zip(partitions, failures, strict=True)
+    ]
     now_ms = int(time.time() * 1e3)
 
     def output(letters: Sequence[Failure]) -> Output:
-        return Output(
-            topic, keys, encode_dead_letters(letters, partition=batch.partition, failed_at_ms=now_ms, **where)
+        values = encode_dead_letters(
+            letters, partitions, stream=stream, topic=batch.topic, worker=worker, failed_at_ms=now_ms
         )
+        return Output(topic, keys, values, rows=rows)
 
     whole = output(failures)
-    if not (rows := too_large(whole)):
+    gone = set(too_large(whole))
+    if not gone:
         return whole
-    gone = set(rows)
     return output([_without_value(failure) if i in gone else failure for i, failure in enumerate(failures)])
 
 
@@ -132,6 +139,7 @@ def _without(output: Output, rows: Sequence[int]) -> Output | None:
         None if keys is None else [keys[i] for i in kept],
         [output.values[i] for i in kept],
         None if headers is None else [headers[i] for i in kept],
+        np.array(kept, np.intp) if output.rows is None else output.rows[kept],
     )
 
 

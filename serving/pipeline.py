@@ -4,7 +4,8 @@
             what cannot be scored is on the side road already
     score   the work's features -> predictions, wherever the agent lets it run
     settle  the deciders decide; what failed gets its second try: more work to be scored
-    close   predictions -> results, dark results and dead letters; the leases are given back
+    close   predictions -> results, dark results and dead letters
+    finish  statistics, and the leases are given back, when the results are on their way
 
 Everything is per batch but the bad records. All but `score` runs on the event loop's thread; `score` may run on any one
 thread at a time for a model. A batch with one data type and one plan, the common case, is never split or joined.
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
 from serving.core.signals import compare, observe_predictions
 from serving.dispatch import Dispatch, StreamPlan
-from serving.feed.batch import ColumnBatch, Output
+from serving.feed.batch import Output, Records
 from serving.feed.runs import Header
 from serving.formats.base import Provenance, Reason, RecordFormat, ResultFormat, ScoredColumns
 from serving.formats.headers import ResultHeaders
@@ -63,6 +65,8 @@ class Observation:
     predictions: PredictionCounts = NO_PREDICTIONS
     pairs: PairCounts = NO_PAIRS
 
+
+_Kind = TypeVar("_Kind", np.int32, np.int64)
 
 Observe = Callable[[Observation], None]
 """Called on the loop's thread, once for each model of a batch; must be quick."""
@@ -118,7 +122,7 @@ class Pipeline:
     too_large: RowsTooLarge
     observe_decider: ObserveDecider = nobody_counts
 
-    def open(self, batch: ColumnBatch) -> Opened:
+    def open(self, batch: Records) -> Opened:
         """Decode and dispatch. The plans of its offsets score this batch, whatever changes meanwhile."""
         return self.dispatch.opened(batch, self.records.decode(batch.values))
 
@@ -140,7 +144,7 @@ class Pipeline:
         return found
 
     def close(self, opened: Opened) -> list[Output]:
-        """Encode what was scored, give the models back, and say what became of every record of the batch."""
+        """Encode what was scored, and say what became of every record of the batch."""
         batch, unscored = opened.batch, opened.unscored
         closing = _Closing()
         second_tries = [work for work in opened.works if work.purpose == "fallback"]
@@ -148,7 +152,6 @@ class Pipeline:
             self._close_work(opened, work, closing, second_tries)
         for ballot in opened.ballots:
             self._close_ballot(opened, ballot, closing, second_tries)
-        self._give_back(opened)
         outputs = []
         for topic, encoded in ((self.plan.result_topic, closing.results), (self.plan.dark_topic, closing.dark)):
             output, refused = result_output(topic, batch, encoded, self.too_large)
@@ -162,6 +165,20 @@ class Pipeline:
             outputs.append(dead_letter_output(topic, self.plan.name, self.worker, batch, unscored, self.too_large))
         return outputs
 
+    def finish(self, opened: Opened) -> None:
+        """Count what was done, and give the models back: after `close`, when nobody waits for the results any more."""
+        for work in opened.works:
+            pairs = _compared(opened.batch, work, opened.works) if work.purpose == "dark" else NO_PAIRS
+            self._observe(opened, work, pairs)
+        for ballot in opened.ballots:
+            for each in ballot.works:
+                if each is not None and not each.is_late:
+                    self._observe(opened, each, NO_PAIRS)
+            answers, decided, seconds = self._decision(ballot)
+            key = DeciderKey(ballot.plan.key, ballot.plan.decider)
+            self.observe_decider(key, _decider_counts(ballot, answers, decided, seconds))
+        self._give_back(opened)
+
     def abandon(self, opened: Opened) -> None:
         """Give the models back without results: the worker is going down."""
         self._give_back(opened)
@@ -169,10 +186,7 @@ class Pipeline:
     # ------------------------------------------------------------------ closing
 
     def _close_work(self, opened: Opened, work: Work, closing: _Closing, second_tries: Sequence[Work]) -> None:
-        failures = work.predictions.failures
-        pairs = _compared(opened.batch, work, opened.works) if work.purpose == "dark" else NO_PAIRS
-        self._observe(opened, work, pairs)
-        if failures and work.purpose != "dark":
+        if work.predictions.failures and work.purpose != "dark":
             opened.unscored += _failed(opened.batch, work, second_tries)
         if not work.has_values:
             return
@@ -181,14 +195,8 @@ class Pipeline:
         (closing.dark if work.purpose == "dark" else closing.results).append(encoded)
 
     def _close_ballot(self, opened: Opened, ballot: Ballot, closing: _Closing, second_tries: Sequence[Work]) -> None:
-        for work in ballot.works:
-            if work is not None and not work.is_late:
-                self._observe(opened, work, NO_PAIRS)
         positions, tried = _positions(opened.batch, ballot.rows), _tried(second_tries)
-        answers, decided, seconds = self._decision(ballot)
-        self.observe_decider(
-            DeciderKey(ballot.plan.key, ballot.plan.decider), _decider_counts(ballot, answers, decided, seconds)
-        )
+        answers, decided, _ = self._decision(ballot)
         lost = positions[_undecided(ballot, decided)]
         why = f"route {ballot.plan.key!r}: {decided.why}" if isinstance(decided, Undecidable) else _nobody(ballot)
         opened.unscored += [Unscored(row, "score", why, ballot.data_type) for row in lost.tolist() if row not in tried]
@@ -227,9 +235,11 @@ class Pipeline:
             values.prediction,
             values.label,
             values.scores,
+            None if opened.partitions is None else _taken(opened.partitions, rows),
         )
         provenance = Provenance(
-            model.model, model.version, model.sha256, work.data_type, batch.topic, batch.partition, work.plan.change,
+            model.model, model.version, model.sha256, work.data_type, batch.topic, batch.segments[0].partition,
+            work.plan.change,
             self.worker, work.arm.name, work.plan.key, reason,
             decider=work.plan.decider if reason == "decided" else "",
         )  # fmt: skip
@@ -256,18 +266,18 @@ class Pipeline:
                 if each is not None and not each.is_late:  # a late one is given back when it has ended
                     self.dispatch.live.give_back(each.model)
 
-    def _record_headers(self, batch: ColumnBatch, rows: Rows) -> Sequence[Sequence[Header]]:
+    def _record_headers(self, batch: Records, rows: Rows) -> Sequence[Sequence[Header]]:
         if not self.plan.keeps_headers or batch.headers is None:
             return ()
         positions = range(len(batch)) if rows is None else rows.tolist()
         return [batch.headers[i] or () for i in positions]
 
 
-def _taken(column: NDArray[np.int64], rows: Rows) -> NDArray[np.int64]:
+def _taken(column: NDArray[_Kind], rows: Rows) -> NDArray[_Kind]:
     return column if rows is None else column[rows]
 
 
-def _positions(batch: ColumnBatch, rows: Rows) -> NDArray[np.intp]:
+def _positions(batch: Records, rows: Rows) -> NDArray[np.intp]:
     return np.arange(len(batch)) if rows is None else rows
 
 
@@ -276,13 +286,13 @@ def _valid_values(work: Work) -> Scored:
     return work.values if work.valid is None else work.values.take(work.valid)
 
 
-def _scored_rows(batch: ColumnBatch, work: Work) -> NDArray[np.intp]:
+def _scored_rows(batch: Records, work: Work) -> NDArray[np.intp]:
     """Positions in the batch of the same records."""
     rows = _positions(batch, work.rows)
     return rows if work.valid is None else rows[work.valid]
 
 
-def _failed(batch: ColumnBatch, work: Work, second_tries: Sequence[Work]) -> list[Unscored]:
+def _failed(batch: Records, work: Work, second_tries: Sequence[Work]) -> list[Unscored]:
     """The records that a model failed on and nobody tries again."""
     positions = _positions(batch, work.rows)
     tried = _tried(second_tries) if work.purpose == "serve" else set()
@@ -298,7 +308,7 @@ def _tried(second_tries: Sequence[Work]) -> set[int]:
     return {row for work in second_tries if work.rows is not None for row in work.rows.tolist()}
 
 
-def _compared(batch: ColumnBatch, dark: Work, works: Sequence[Work]) -> PairCounts:
+def _compared(batch: Records, dark: Work, works: Sequence[Work]) -> PairCounts:
     """A dark version beside the primary arm, on the records that both scored.
 
     The primary arm may have several works, one a reason, and scores only its share; a dark version scores all records.
@@ -313,7 +323,7 @@ def _compared(batch: ColumnBatch, dark: Work, works: Sequence[Work]) -> PairCoun
     return found
 
 
-def _pairs(batch: ColumnBatch, primary: Work, dark: Work) -> PairCounts:
+def _pairs(batch: Records, primary: Work, dark: Work) -> PairCounts:
     is_same = primary.rows is dark.rows or (
         primary.rows is not None and dark.rows is not None and np.array_equal(primary.rows, dark.rows)
     )

@@ -17,7 +17,7 @@ from serving.core.grouping import Rows
 from serving.core.isolation import score_isolated
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored, scored
-from serving.feed.batch import ColumnBatch
+from serving.feed.batch import Records, Segment
 from serving.formats.base import DecodedBatch, Reason
 from serving.live import LiveModel
 
@@ -126,18 +126,21 @@ class Opened:
         unscored: What has no result.
         offsets: int64, one a record of the batch.
         timestamps_ms: int64, one a record of the batch.
+        partitions: int32, one a record of the batch; `None` if all are of one partition.
     """
 
-    batch: ColumnBatch
+    batch: Records
     decoded: DecodedBatch
     works: list[Work]
     ballots: list[Ballot]
     unscored: list[Unscored]
     offsets: NDArray[np.int64] = field(init=False)
     timestamps_ms: NDArray[np.int64] = field(init=False)
+    partitions: NDArray[np.int32] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.offsets, self.timestamps_ms = _column(self.batch.offsets), self.batch.timestamps
+        self.partitions = _partitions(self.batch.segments)
 
     @property
     def waits(self) -> bool:
@@ -147,8 +150,15 @@ class Opened:
         )
 
 
-def _column(values: Sequence[int]) -> NDArray[np.int64]:
-    return np.arange(values.start, values.stop) if isinstance(values, range) else np.array(values, np.int64)
+def _column(values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.arange(values.start, values.stop) if isinstance(values, range) else np.asarray(values, np.int64)
+
+
+def _partitions(segments: Sequence[Segment]) -> NDArray[np.int32] | None:
+    if len(segments) == 1:
+        return None
+    lengths = [segment.stop - segment.start for segment in segments]
+    return np.repeat(np.array([segment.partition for segment in segments], np.int32), lengths)
 
 
 def _without(count: int, failures: Collection[int]) -> Rows:

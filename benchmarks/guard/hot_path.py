@@ -5,23 +5,19 @@ Records are the demonstration's wines in protobuf, results are protobuf with ful
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
-import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from numpy.typing import NDArray
 
+from benchmarks.stand_in import NOW_MS, Batch
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.control_records import Announced, ControlRecord, PartitionOffset, PartitionsClaimed, RouteApplied
 from model_store.core.descriptor import Descriptor
 from model_store.core.stats import Series
 from serving.adapters.statistics import Collector
 from serving.core.binding import bind
-from serving.core.byte_column import ByteColumn
 from serving.core.deciders import DECIDERS
 from serving.feed.batch import Output
-from serving.feed.runs import Header
 from serving.live import LiveModel, LiveModels
 from serving.pipeline import Observation
 from serving.routing import Routing
@@ -31,32 +27,6 @@ from serving.streams import open_stream
 from sluice.demo.wine import DESCRIPTOR_SET, FEATURES, MESSAGE, make_wines
 
 _GROUP, _TOPIC, _STREAM, _WORKER, _CLAIM = "guard", "wines", "wine", "worker-1", "claim"
-_NOW_MS = 1_700_000_000_000
-
-
-@dataclass(slots=True)
-class Batch:
-    """The columns of a `ColumnBatch`."""
-
-    values: Sequence[bytes]
-    keys: Sequence[bytes]
-    topic: str = _TOPIC
-    partition: int = 0
-    headers: None = None
-    offsets: range = field(init=False)
-    timestamps: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.values, self.keys = ByteColumn.of(self.values), ByteColumn.of(self.keys)  # as the feed reads them
-        self.offsets = range(1_000_000, 1_000_000 + len(self.values))
-        self.timestamps = np.full(len(self.values), _NOW_MS - 5)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def headers_of(self, _row: int) -> list[Header]:
-        """Of one record: none."""
-        return []
 
 
 class HotPath:
@@ -87,7 +57,7 @@ class HotPath:
         routing = Routing(_GROUP)
         routing.follow(log.catalogue)
         # A clock that stands still: no time slot ends while something is counted.
-        self._collector = Collector(lambda: _NOW_MS)
+        self._collector = Collector(lambda: NOW_MS)
         self._pipeline = stream.pipeline(
             live, routing, _WORKER, DECIDERS.get, self._observe, self._collector.dead_letters, lambda _: []
         )
@@ -101,15 +71,17 @@ class HotPath:
         for number in range(records):
             row, name = wines[number % len(wines)], self._types[number % len(self._types)]
             values.append(message(**dict(zip(FEATURES, row, strict=True)), data_type=name).SerializeToString())
-        return Batch(values, [b"%024x" % number for number in range(records)])
+        return Batch(values, [b"%024x" % number for number in range(records)], _TOPIC)
 
     def run(self, batch: Batch) -> list[Output]:
         """What becomes of the records: what the agent does with a batch that need not wait."""
-        opened = self._pipeline.open(batch)  # type: ignore[arg-type]  # it has all that is asked of a batch here
+        opened = self._pipeline.open(batch)
         for work in opened.works:
             work.score()
         self._pipeline.settle(opened)
-        return self._pipeline.close(opened)
+        outputs = self._pipeline.close(opened)
+        self._pipeline.finish(opened)
+        return outputs
 
     def check(self, records: int) -> None:
         """That every record has a result: figures of a path that does nothing would be very good.

@@ -9,7 +9,8 @@ from typing import Literal
 
 from benchmarks.size.models import frozen_graph
 from benchmarks.size.records import Encoding, data_type, make_records, spread
-from benchmarks.size.scoring import Batch, Log, cost, pipeline, routed, score, shared
+from benchmarks.size.scoring import TOPIC, Log, cost, pipeline, routed, score, shared
+from benchmarks.stand_in import Batch
 from serving.scorers.base import Artifact, LoadLimits, Scorer
 from serving.scorers.tensorflow.frozen import read_frozen_graph
 from serving.scorers.tensorflow.warm_up import warm_scorer
@@ -58,7 +59,7 @@ def rows() -> Iterator[Row]:
 
 def _row(what: str, size: int, case: _Case, scorer: Scorer) -> Row:
     through = pipeline(case.log, scorer, case.encoding)
-    batch = Batch(case.values, case.keys)
+    batch = Batch(case.values, case.keys, TOPIC)
     results = score(through, batch)
     if results != len(batch):
         raise RuntimeError(f"{what} {size}: {results} results for {len(batch)} records")

@@ -9,14 +9,11 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.size.records import DESCRIPTOR_SET, FEATURES, MESSAGE, Encoding, data_type
+from benchmarks.stand_in import Batch
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.commands import ChangeRoute, Command, RegisterVersion
 from model_store.core.control_records import Announced, ControlRecord, PartitionOffset, PartitionsClaimed, RouteApplied
@@ -24,7 +21,6 @@ from model_store.core.descriptor import Descriptor
 from model_store.core.plans import Arm, Plan, Target
 from serving.core.binding import bind
 from serving.core.deciders import DECIDERS
-from serving.feed.runs import Header
 from serving.live import LiveModel, LiveModels
 from serving.pipeline import Pipeline
 from serving.routing import Routing
@@ -36,30 +32,6 @@ GROUP, TOPIC, WORKER, CLAIM = "size", "records", "worker", "claim"
 STREAM = "size"
 ARMS = ("primary", "second", "third")
 _ONE_CALL_SECONDS = 0.02
-
-
-@dataclass(slots=True)
-class Batch:
-    """The columns of a `ColumnBatch`."""
-
-    values: Sequence[bytes]
-    keys: Sequence[bytes | None]
-    topic: str = TOPIC
-    partition: int = 0
-    headers: Sequence[list[Header] | None] | None = None
-    offsets: Sequence[int] = field(init=False)
-    timestamps: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.offsets = range(1_000_000, 1_000_000 + len(self.values))
-        self.timestamps = np.full(len(self.values), 1_700_000_000_000)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def headers_of(self, _row: int) -> list[Header]:
-        """Of one record: none."""
-        return []
 
 
 class Log:
@@ -132,11 +104,13 @@ def pipeline(log: Log, scorer: Scorer, encoding: Encoding = "protobuf") -> Pipel
 
 def score(through: Pipeline, batch: Batch) -> int:
     """What the agent does with a batch whose models are quick; the number of results."""
-    opened = through.open(batch)  # type: ignore[arg-type]  # it has all that is asked of a batch here
+    opened = through.open(batch)
     for work in opened.works:
         work.score()
     through.settle(opened)
-    return sum(len(output.values) for output in through.close(opened) if output.topic == "results")
+    outputs = through.close(opened)
+    through.finish(opened)
+    return sum(len(output.values) for output in outputs if output.topic == "results")
 
 
 def cost(work: Callable[[], object], records: int, repetitions: int = 9) -> tuple[float, float]:

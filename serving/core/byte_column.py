@@ -51,16 +51,19 @@ class ByteColumn(Sequence[bytes]):
 
     @classmethod
     def joined(cls, parts: Sequence[ByteColumn]) -> ByteColumn:
-        """One column after the other."""
+        """One column after the other; of one buffer, nothing is copied."""
         if len(parts) == 1:
             return parts[0]
+        lengths = np.concatenate([part.lengths for part in parts])
+        if all(part.buffer is parts[0].buffer for part in parts):
+            return cls(parts[0].buffer, np.concatenate([part.starts for part in parts]), lengths)
         sizes = np.array([len(part.buffer) for part in parts])
         begins = np.cumsum(sizes) - sizes
         starts = [part.starts + begin for part, begin in zip(parts, begins.tolist(), strict=True)]
         return cls(
             np.concatenate([part.buffer for part in parts]),
             np.concatenate(starts),
-            np.concatenate([part.lengths for part in parts]),
+            lengths,
         )
 
     def matrix(self) -> NDArray[np.uint8] | None:

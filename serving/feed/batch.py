@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,69 @@ class Output:
         keys: One key a record (`None` for no key), or `None` when no record has one.
         values: One value a record.
         headers: One list of headers a record, or `None`. Headers make a record twice as dear to write.
+        rows: Which record of the batch each is about, rising; `None` if one is about each. Asked for only where batches
+            were joined.
     """
 
     topic: str
     keys: Sequence[bytes | None] | None
     values: Sequence[bytes | None]
     headers: Sequence[Sequence[Header] | None] | None = None
+    rows: NDArray[np.intp] | None = None
+
+    def about(self, start: int, stop: int) -> Output:
+        """What is about the records from `start` up to, not including, `stop`."""
+        if self.rows is not None:
+            start, stop = np.searchsorted(self.rows, (start, stop)).tolist()
+        part = slice(start, stop)
+        keys = None if self.keys is None else self.keys[part]
+        return Output(self.topic, keys, self.values[part], None if self.headers is None else self.headers[part])
+
+
+class Segment(NamedTuple):
+    """Records of a batch that are of one partition.
+
+    Attributes:
+        partition: Theirs.
+        start: Row of the first.
+        stop: Row after the last.
+    """
+
+    partition: int
+    start: int
+    stop: int
+
+
+class Records(Protocol):
+    """Records of one topic as columns of equal length; see `ColumnBatch` for each."""
+
+    topic: str
+    segments: Sequence[Segment]
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None]
+    timestamps: NDArray[np.int64]
+    headers: list[list[Header]] | None
+
+    @property
+    def offsets(self) -> Sequence[int] | NDArray[np.int64]:
+        """One a record, rising in each segment."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def headers_of(self, row: int) -> list[Header]:
+        """Headers of one record."""
+
+    def done(self, *outputs: Output) -> None:
+        """Hand the batch back with everything that is to be written for it."""
+
+    def __enter__(self) -> Self:
+        """The batch is worked on."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """It was handed back, or never will be."""
 
 
 class ColumnBatch:
@@ -46,6 +104,8 @@ class ColumnBatch:
         keys: One key a record, or `None`.
         timestamps: int64, milliseconds since 1970 a record, -1 where the record has none.
         headers: One list of headers a record for topics whose headers were asked for, else `None`.
+        segments: One: its partition.
+        is_followed: Another batch that was read together with this one is handed out next.
     """
 
     __slots__ = (
@@ -53,9 +113,11 @@ class ColumnBatch:
         "_run",
         "_take_back",
         "headers",
+        "is_followed",
         "keys",
         "offsets",
         "partition",
+        "segments",
         "ticket",
         "timestamps",
         "topic",
@@ -82,6 +144,8 @@ class ColumnBatch:
         self.headers: list[list[Header]] | None = (
             [run.headers_of(row) for row in range(len(run))] if wants_headers else None
         )
+        self.segments: Sequence[Segment] = (Segment(self.partition, 0, len(run)),)
+        self.is_followed = False
         self._run: Run | None = run
         self._take_back = take_back
         self._fail = fail

@@ -432,6 +432,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         await self._wake.sleep(seconds)
 
     async def _take(self, runs: list[tuple[Key, Run]]) -> None:
+        batches = []
         for key, run in runs:
             lane = self._lanes.get(key)
             if lane is None or not lane.is_open:
@@ -439,13 +440,14 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             floor = lane.kept[-1].last + 1 if lane.kept else lane.position
             if run.first < floor:
                 raise ConsumerFailedError(f"{key} went back from offset {floor} to {run.first}")
-            await self._offer(lane, run)
+            batches += self._offer(lane, run)
+        await self._hand_out(batches)
 
-    async def _offer(self, lane: Lane, run: Run) -> None:
-        """Hand out what lies below the hold; keep the rest, and stop fetching this partition."""
+    def _offer(self, lane: Lane, run: Run) -> list[ColumnBatch]:
+        """What lies below the hold, as a batch, if anything; keep the rest, and stop fetching this partition."""
         if lane.kept:
             lane.kept.append(run)
-            return
+            return []
         below: Run | None = run
         if lane.hold_at is not None:
             below, rest = run.split(lane.hold_at)
@@ -453,7 +455,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 lane.kept = [rest]
                 self._reader.pause(lane)
         if below is None:
-            return
+            return []
         ticket = lane.hand_out(below.last + 1, time.monotonic())
         batch = ColumnBatch(
             ticket, below, wants_headers=lane.topic in self._headers, take_back=self._take_back, fail=self.fail
@@ -461,7 +463,13 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._in_flight += 1
         self._counts.batches += 1
         self._counts.records += len(below)
-        await self.channel.put(batch)
+        return [batch]
+
+    async def _hand_out(self, batches: Sequence[ColumnBatch]) -> None:
+        for batch in batches[:-1]:
+            batch.is_followed = True
+        for batch in batches:
+            await self.channel.put(batch)
 
     async def _look_again(self) -> None:
         """After a hold was moved or released: look again at what was kept."""
@@ -471,7 +479,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 continue
             runs, lane.kept = lane.kept, []
             for run in runs:
-                await self._offer(lane, run)
+                await self._hand_out(self._offer(lane, run))
             if not lane.kept:
                 self._reader.resume(lane)
 

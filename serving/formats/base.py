@@ -121,7 +121,7 @@ class Provenance:
         sha256: Digest of the artifact, 32 bytes.
         data_type: Route key of the records.
         topic: Topic of the records.
-        partition: Partition of the records.
+        partition: Partition of the records, unless `ScoredColumns.partitions` says that of each.
         control_offset: Control-log offset of the descriptor that made this version serve.
         worker: Worker id.
         arm: Arm of the route; empty for the primary one.
@@ -156,6 +156,7 @@ class ScoredColumns:
         prediction: float64 (n,): the value of a model with one numeric output. NaN is kept.
         label: (n,): the class, cluster or category. Code -1: the model gave none, the field is absent.
         scores: float64 (n, d): the elements of a vector output, or several numeric outputs.
+        partitions: int32 (n,), of the records, where they are of several partitions.
     """
 
     offsets: NDArray[np.int64]
@@ -163,6 +164,7 @@ class ScoredColumns:
     prediction: NDArray[np.float64] | None = None
     label: TextColumn | None = None
     scores: NDArray[np.float64] | None = None
+    partitions: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -48,9 +48,15 @@ class Failure:
 
 
 def encode_dead_letters(
-    failures: Iterable[Failure], *, stream: str, topic: str, partition: int, worker: str, failed_at_ms: int
+    failures: Iterable[Failure],
+    partitions: Iterable[int],
+    *,
+    stream: str,
+    topic: str,
+    worker: str,
+    failed_at_ms: int,
 ) -> list[bytes]:
-    """The dead letter of each failure of one batch. All bytes of a record are kept as they came."""
+    """The dead letter of each failure of one batch, and the partition of its record. All bytes of a record are kept."""
     return [
         records_pb2.DeadLetter(
             topic=topic,
@@ -69,7 +75,7 @@ def encode_dead_letters(
             worker=worker,
             failed_at_ms=failed_at_ms,
         ).SerializeToString(deterministic=True)
-        for failure in failures
+        for failure, partition in zip(failures, partitions, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Literal
 
 from serving.core.errors import SettingsError
@@ -61,10 +62,13 @@ def _cloud_events(stream: str, content_type: str) -> ResultHeaders:
 
     def headers(provenance: Provenance, scored: ScoredColumns, record_headers: Sequence[Headers]) -> list[Headers]:
         batch = [*same, ("ce_subject", provenance.data_type.encode())]
-        prefix, suffix = f"{provenance.topic}/{provenance.partition}/", _which(provenance)
+        suffix = _which(provenance)
+        partitions = repeat(provenance.partition) if scored.partitions is None else scored.partitions.tolist()
         return [
-            [*batch, ("ce_id", f"{prefix}{offset}{suffix}".encode()), *_time(milliseconds)]
-            for offset, milliseconds in zip(scored.offsets.tolist(), scored.record_timestamps_ms.tolist(), strict=True)
+            [*batch, ("ce_id", f"{provenance.topic}/{partition}/{offset}{suffix}".encode()), *_time(milliseconds)]
+            for partition, offset, milliseconds in zip(
+                partitions, scored.offsets.tolist(), scored.record_timestamps_ms.tolist(), strict=False
+            )
         ]
 
     return headers

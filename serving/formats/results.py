@@ -45,7 +45,7 @@ class ProtobufResults:
             "sha256": provenance.sha256,
             "data_type": provenance.data_type,
             "topic": provenance.topic,
-            "partition": provenance.partition,
+            "partition": provenance.partition if scored.partitions is None else scored.partitions,
             "offset": scored.offsets,
             "control_offset": provenance.control_offset,
             "worker": provenance.worker,

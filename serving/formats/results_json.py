@@ -48,12 +48,19 @@ class JsonResults:
             "sha256": provenance.sha256.hex(),
             "data_type": provenance.data_type,
             "topic": provenance.topic,
-            "partition": provenance.partition,
         }
         after = {"control_offset": provenance.control_offset, "worker": provenance.worker, **_choice(provenance)}
-        head = _encode(before)[:-1] + b',"offset":'
+        head = _encode(before)[:-1] + b',"partition":'
+        partitions = repeat(_encode(provenance.partition)) if scored.partitions is None else _numbers(scored.partitions)
         middle = b"," + _encode(after)[1:-1] + b',"record_timestamp_ms":'
-        columns = [repeat(head), _numbers(scored.offsets), repeat(middle), _numbers(scored.record_timestamps_ms)]
+        columns = [
+            repeat(head),
+            partitions,
+            repeat(b',"offset":'),
+            _numbers(scored.offsets),
+            repeat(middle),
+            _numbers(scored.record_timestamps_ms),
+        ]
         if scored.prediction is not None:
             columns += [repeat(b',"prediction":'), _numbers(scored.prediction)]
         if scored.label is not None:
@@ -74,7 +81,7 @@ def _choice(provenance: Provenance) -> dict[str, object]:
     return {name: value for name, value in choice.items() if value}
 
 
-def _numbers(column: NDArray[np.float64] | NDArray[np.int64]) -> list[bytes]:
+def _numbers(column: NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32]) -> list[bytes]:
     return _encode(column.tolist())[1:-1].split(b",")
 
 

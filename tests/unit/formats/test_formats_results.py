@@ -223,6 +223,25 @@ def test_cloud_events_have_the_attributes_of_version_1_in_binary_mode() -> None:
     assert dict(second)["ce_id"] == b"wine.records/2/101"
 
 
+def test_results_of_several_partitions_say_which_in_every_form() -> None:
+    partitions = np.array([0, 300, 2], np.int32)
+    columns = scored(1.0, 2.0, 3.0, partitions=partitions)
+    headers = result_headers("cloudevents", stream="wine", content_type="application/json")
+    assert headers is not None
+
+    by_protobuf = [
+        records_pb2.ScoreResult.FromString(value)
+        for value in open_result_format("protobuf").encode(PROVENANCE, columns)
+    ]
+    by_json = [json.loads(value) for value in open_result_format("json").encode(PROVENANCE, columns)]
+
+    where = [(0, 100), (300, 101), (2, 102)]
+    assert [(row.partition, row.offset) for row in by_protobuf] == where
+    assert [(row["partition"], row["offset"]) for row in by_json] == where
+    ids = [dict(each)["ce_id"] for each in headers(PROVENANCE, columns, [])]
+    assert ids == [b"wine.records/%d/%d" % each for each in where]
+
+
 @pytest.mark.parametrize("milliseconds", [-1, 2**62])
 def test_an_event_has_no_time_where_the_record_has_none(milliseconds: int) -> None:
     headers = result_headers("cloudevents", stream="wine", content_type="application/json")
@@ -284,7 +303,7 @@ def test_a_dead_letter_keeps_the_record_as_it_came() -> None:
         model_version=2,
     )
 
-    [value] = encode_dead_letters([failure], stream="s", topic="t", partition=1, worker="w", failed_at_ms=9)
+    [value] = encode_dead_letters([failure], [1], stream="s", topic="t", worker="w", failed_at_ms=9)
 
     letter = records_pb2.DeadLetter.FromString(value)
     assert (letter.topic, letter.partition, letter.offset, letter.record_timestamp_ms) == ("t", 1, 7, -1)
@@ -299,7 +318,7 @@ def test_a_dead_letter_keeps_the_record_as_it_came() -> None:
 def test_each_stage_has_its_number(stage: Any) -> None:
     failure = Failure(1, 2, None, None, stage, "lone \udc80 surrogate")
 
-    [value] = encode_dead_letters([failure], stream="s", topic="t", partition=1, worker="w", failed_at_ms=9)
+    [value] = encode_dead_letters([failure], [1], stream="s", topic="t", worker="w", failed_at_ms=9)
 
     letter = records_pb2.DeadLetter.FromString(value)
     assert records_pb2.DeadLetter.Stage.Name(letter.stage) == f"STAGE_{stage.upper()}"

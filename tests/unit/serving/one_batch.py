@@ -68,6 +68,7 @@ class OneBatch:
             for value in output.values:
                 assert value is not None
                 self._take(output.topic, value)
+        self.pipeline.finish(opened)
 
     def _observe(self, seen: Observation) -> None:
         self.observed.append(seen)

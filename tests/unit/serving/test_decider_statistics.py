@@ -117,6 +117,7 @@ def test_the_wait_is_from_the_question_to_the_decision(story):
     opened.ballots[0].asked_at -= 1_000.0
 
     batch.pipeline.close(opened)
+    batch.pipeline.finish(opened)
 
     waiting = batch.decided[FIRST].waiting
     assert waiting.total == 2

@@ -445,6 +445,7 @@ def test_every_record_has_one_result_or_one_dead_letter_and_its_provenance_is_th
     _score_in_order(worker, opened)
     with given_batch.batch as batch:
         batch.done(*worker.pipeline.close(opened))
+        worker.pipeline.finish(opened)
     found = outcome_of(given_batch)
 
     assert worker.is_balanced()

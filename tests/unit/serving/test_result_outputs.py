@@ -14,7 +14,6 @@ class Batch:
 
     keys: list[bytes | None]
     topic: str = "records"
-    partition: int = 0
     values: list[bytes] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -61,3 +60,16 @@ def test_every_result_has_the_key_of_its_record_whichever_models_scored_it(
 
 def test_nothing_scored_is_no_output() -> None:
     assert result_output("results", Batch([b"k"]), [], lambda _: pytest.fail("nothing is too large")) == (None, [])
+
+
+@pytest.mark.parametrize("rows", [None, [1, 2, 4, 5]])
+def test_an_output_says_which_records_it_is_about_also_where_some_results_are_too_large(rows: list[int] | None) -> None:
+    scored = [0, 1, 2, 3] if rows is None else rows
+    encoded = Encoded(None if rows is None else np.array(rows, np.intp), [b"%d" % row for row in scored], None)
+
+    output, refused = result_output("results", Batch([b"k"] * (4 if rows is None else 6)), [encoded], lambda _: [0, 2])
+
+    assert output is not None
+    assert output.rows is not None
+    assert [int(value or b"") for value in output.values] == output.rows.tolist() == [scored[1], scored[3]]
+    assert [each.row for each in refused] == [scored[0], scored[2]]
