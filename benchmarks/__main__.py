@@ -5,6 +5,7 @@ install  bring what the systems need, each into a folder of its own
 list     the systems, and what cannot be used here
 report   docs/benchmarks.md and its plots from the committed figures
 profile  where the CPU time of the worker goes, stage by stage
+pieces   some pieces of the worker by themselves, beside what they took the place of
 heavy, size, guard   suites of their own
 """
 
@@ -22,6 +23,7 @@ COMMANDS = {
     "size": "benchmarks.size.__main__",
     "guard": "benchmarks.guard.__main__",
     "profile": "benchmarks.profile.__main__",
+    "pieces": "benchmarks.pieces",
 }
 
 

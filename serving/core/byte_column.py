@@ -108,10 +108,7 @@ class ByteColumn(Sequence[bytes]):
             return iter(self._objects)
         if not len(self.starts):
             return iter(())
-        first, stop = (
-            int(self.starts.min()),
-            int((self.starts + self.lengths).max()),
-        )  # of a slice, not all of the buffer
+        first, stop = int(self.starts.min()), int((self.starts + self.lengths).max())  # a slice may use little of it
         data = self.buffer[first:stop].tobytes()
         starts = self.starts - first
         ends = (starts + self.lengths).tolist()

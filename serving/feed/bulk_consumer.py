@@ -56,7 +56,7 @@ class BulkConsumer:
         if type(consumer) is not Consumer:
             raise UnknownClientError("records can be read in bulk by confluent-kafka's own Consumer only")
         name, number = ctypes.c_char_p, ctypes.c_int
-        self._consumer = consumer
+        self._consumer = consumer  # kept alive: the handle is its
         self._handle = handle_of(consumer)
         self._functions = MessageFunctions()
         self._partition_queue = function("rd_kafka_queue_get_partition", Pointer, Pointer, name, ctypes.c_int32)
@@ -117,9 +117,8 @@ class BulkConsumer:
             self._lead(key, None)
         for lent in list(self._lent):
             lent.give_back()
-        while len(
-            self._lend(_MOST_AT_THE_END)[1]
-        ):  # what is left is given back: the client's end would wait for it for ever
+        # What is left is given back with the object that holds it: the client's end would wait for it for ever.
+        while len(self._lend(_MOST_AT_THE_END)[1]):
             pass
         for queue in (self._queue, self._callbacks):
             self._notify(queue, -1, None, 0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.feed.lent_messages import LentMessages
-from serving.feed.runs import Header, offsets_of
+from serving.feed.runs import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class ColumnRun:
         first, last = self.first, self.last
         if last - first + 1 == len(self):
             return range(first, last + 1)
-        return offsets_of(first, last, self._columns.offsets[self._start : self._stop].tolist())
+        found: list[int] = self._columns.offsets[self._start : self._stop].tolist()
+        return found
 
     def timestamps(self) -> NDArray[np.int64]:
         """See `Run`."""

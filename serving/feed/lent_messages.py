@@ -43,7 +43,7 @@ class MessageFunctions:
             UnknownClientError: They are not there, or a batch of messages is not what is expected.
         """
         size = ctypes.c_size_t
-        self.allocate = function("rd_kafka_mem_malloc", Pointer, Pointer, size)
+        self._allocate = function("rd_kafka_mem_malloc", Pointer, Pointer, size)
         self._destroy_all = function("rd_kafka_messages_destroy", None, Pointer)
         self._timestamp = function("rd_kafka_message_timestamp", ctypes.c_int64, Pointer, Pointer)
         self._headers = function("rd_kafka_message_headers", ctypes.c_int, Pointer, ctypes.POINTER(Pointer))
@@ -55,7 +55,7 @@ class MessageFunctions:
 
     def batch(self, room: int) -> int:
         """The address of a batch with room for so many messages, and none in it."""
-        address: int = self.allocate(None, (1 + room) * _WORD)
+        address: int = self._allocate(None, (1 + room) * _WORD)
         ctypes.c_size_t.from_address(address).value = 0
         return address
 

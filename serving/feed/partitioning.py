@@ -43,8 +43,8 @@ def _hashes(keys: ByteColumn) -> NDArray[np.uint32] | None:
     hashes = np.zeros(len(keys), np.uint32)  # the CRC of nothing is 0
     for length in lengths.tolist():
         rows = np.flatnonzero(keys.lengths == length)
-        if length:
-            hashes[rows] = _crc32(keys.windows(length)[keys.starts[rows]].view(np.uint8).reshape(-1, length))
+        if (same := keys.take(rows).matrix()) is not None:
+            hashes[rows] = _crc32(same)
     return hashes
 
 

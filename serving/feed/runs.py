@@ -75,7 +75,10 @@ class MessageRun:
 
     def offsets(self) -> Sequence[int]:
         """See `Run`."""
-        return offsets_of(self.first, self.last, [message.offset() for message in self._messages])
+        first, last = self.first, self.last
+        if last - first + 1 == len(self):
+            return range(first, last + 1)
+        return [message.offset() for message in self._messages]
 
     def timestamps(self) -> NDArray[np.int64]:
         """See `Run`."""
@@ -92,8 +95,3 @@ class MessageRun:
     def headers_of(self, row: int) -> list[Header]:
         """See `Run`."""
         return self._messages[row].headers() or []
-
-
-def offsets_of(first: int, last: int, offsets: Sequence[int]) -> Sequence[int]:
-    """The offsets as a `range`, if there are no gaps."""
-    return range(first, last + 1) if last - first + 1 == len(offsets) else offsets

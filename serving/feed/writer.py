@@ -44,6 +44,8 @@ FEWEST_IN_BULK: Final = 48
 """Below so many records the fixed cost of a bulk call is more than it saves (measured: 60 us, 1.3 us a record)."""
 
 _WHY_SECONDS: Final = 1.0
+"""The reason of a fatal error comes with the next turn of the client's own thread, as a rule at once."""
+
 _ALL_RETRIES: Final = 2**31 - 1
 """What `retries` is where nobody gave it and the producer is idempotent."""
 
@@ -242,23 +244,25 @@ class Writer:
                 self._wait_for_room()
 
     def _refusal(self, topic: str, exception: KafkaException) -> OutputRefusedError:
-        if (
-            exception.args[0].code() == KafkaError._FATAL
-        ):  # why, the client says only once and to whoever polls, a moment later
-            end = time.monotonic() + _WHY_SECONDS
-            while time.monotonic() < end:
-                try:
-                    with self._polling:
-                        self._serve(self.producer.poll, 0.02)
-                except OutputRefusedError as reason:
-                    return reason
-                except KafkaException as reason:
-                    exception = reason
-                    break
-        refusal = OutputRefusedError(topic, str(exception.args[0]))
-        if exception.args[0].code() == KafkaError._FATAL:
-            self._end = self._end or refusal
+        if exception.args[0].code() != KafkaError._FATAL:
+            return OutputRefusedError(topic, str(exception.args[0]))
+        why = self._why()
+        if isinstance(why, OutputRefusedError):
+            return why
+        refusal = OutputRefusedError(topic, str((why or exception).args[0]))
+        self._end = self._end or refusal
         return refusal
+
+    def _why(self) -> OutputRefusedError | KafkaException | None:
+        """Why the client has given up, which it says only once, a moment later, and to whoever polls."""
+        end = time.monotonic() + _WHY_SECONDS
+        while time.monotonic() < end:
+            try:
+                with self._polling:
+                    self._serve(self.producer.poll, 0.02)
+            except (OutputRefusedError, KafkaException) as reason:
+                return reason
+        return None
 
     def _wait_for_room(self) -> None:
         with self._polling:

@@ -185,7 +185,7 @@ class LayoutDecoder:
             return [_Group(matrix, None)], np.empty(0, np.int64)
         # Sorting 16-bit integers is linear. Longer records are not worth a layout, so they may as well be one length.
         sortable = np.minimum(lengths, tuning.longest_record + 1)
-        if tuning.longest_record < 1 << 16:
+        if tuning.longest_record < (1 << 16) - 1:
             sortable = sortable.astype(np.uint16)
         order = np.argsort(sortable, kind="stable")
         counts = np.bincount(sortable)
@@ -203,8 +203,9 @@ class LayoutDecoder:
         if sum(len(rows) for _, rows in worth) * self._exact_us < tuning.layout_us * (len(worth) + 2):
             return [], np.arange(count)
         groups = []
-        for length, rows in worth:
-            records = column.windows(length)[column.starts[rows]].view(np.uint8).reshape(len(rows), length)
+        for _, rows in worth:
+            records = column.take(rows).matrix()
+            assert records is not None
             groups.append(_Group(records, rows))
         return groups, np.concatenate(rest) if rest else np.empty(0, np.int64)
 

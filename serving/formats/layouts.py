@@ -148,13 +148,11 @@ class Layout:
         if self._mask is not None:
             steering &= self._mask
         equal = steering == self._expected
-        if equal.all():
-            return None
         rows: NDArray[np.bool_] = equal.all(1)
         return rows
 
     def _all_match(self, records: NDArray[np.uint8]) -> bool:
-        """By words, which is a third of the price; the last few records, which may not fill words, are looked at by byte."""
+        """By words, which is cheaper than by bytes; the last few records, which may not fill words, are looked at by byte."""
         masks, wanted = self._masks, self._wanted
         together = masks.nbytes // self.length
         count = len(records) // together * together

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from serving.scorers.pmml.courtesy import STRIDE, pause
+from serving.scorers.courtesy import STRIDE, pause
 
 _WITHOUT_EFFECT: Final = frozenset({"Header", "ModelStats", "ModelExplanation", "ModelVerification"})
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.columns import Features, TextColumn
+from serving.scorers.courtesy import STRIDE, pause
 from serving.scorers.fast.inputs import Inputs
 from serving.scorers.fast.trees import FALSE, TRUE, Graph
-from serving.scorers.pmml.courtesy import STRIDE, pause
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -19,9 +19,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from serving.scorers.courtesy import STRIDE, pause
 from serving.scorers.fast.grammar import NotFastError, number_of, only
 from serving.scorers.fast.inputs import InputsBuilder
-from serving.scorers.pmml.courtesy import STRIDE, pause
 
 FALSE: Final = 0
 TRUE: Final = 1

@@ -19,7 +19,7 @@ from xml.parsers import expat
 
 from serving.core.errors import DamagedModelError, HostileModelError, ModelLimitError, UnsupportedModelError
 from serving.scorers.base import LoadLimits
-from serving.scorers.pmml.courtesy import STRIDE, pause
+from serving.scorers.courtesy import STRIDE, pause
 
 SUPPORTED_MODELS: Final = frozenset(
     {

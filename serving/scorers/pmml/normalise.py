@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from serving.core.errors import UnsupportedModelError
-from serving.scorers.pmml.courtesy import STRIDE, pause
+from serving.scorers.courtesy import STRIDE, pause
 from serving.scorers.pmml.document import SUPPORTED_MODELS, Document, models_of
 
 _VOTING = frozenset({"average", "weightedAverage", "median", "max", "majorityVote", "weightedMajorityVote"})

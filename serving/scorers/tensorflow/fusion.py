@@ -20,7 +20,7 @@ from functools import cache
 
 import numpy as np
 
-from serving.scorers.pmml.courtesy import pause
+from serving.scorers.courtesy import pause
 from serving.scorers.tensorflow.program import Array, Node, Program, Value, attribute_value, in_order
 from serving.scorers.tensorflow.protos import message_class
 

@@ -175,9 +175,8 @@ def _receive(child: subprocess.Popen[bytes], seconds: float) -> bytes:
 def _read(pipe: IO[bytes], size: int, deadline: float) -> bytes:
     data = b""
     while len(data) < size:
-        if not wait(
-            [pipe.fileno()], max(0.0, deadline - time.monotonic())
-        ):  # not `select`, which takes no descriptor above 1,023
+        # Not `select`, which takes no descriptor above 1,023.
+        if not wait([pipe.fileno()], max(0.0, deadline - time.monotonic())):
             raise TimeoutError
         piece = os.read(pipe.fileno(), size - len(data))
         if not piece:

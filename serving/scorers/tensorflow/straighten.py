@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from serving.scorers.pmml.courtesy import pause
+from serving.scorers.courtesy import pause
 from serving.scorers.tensorflow import capi, operations
 from serving.scorers.tensorflow.folding import fold
 from serving.scorers.tensorflow.program import (
