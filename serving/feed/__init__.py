@@ -20,6 +20,9 @@ not wait, so they run on the loop, where the agent runs too: one thread touches 
 (`wake`). Whatever waits runs in the feed's one thread, with the loop free: a transaction's commit, the last flush, `close`. A
 second small pool looks up starting offsets. librdkafka's own threads move the bytes.
 
+A batch is of one partition. It says whether another one of the same read follows (`is_followed`), and an agent that waits for the
+last of them may work on them as one (`joined_batch`).
+
 Rebalance callbacks run inside the reader's `read`. The loop enters it only while no agent holds a batch, so a callback on the
 loop never waits for an agent; it may wait for one commit. While an agent holds one, the reader is entered in the thread: a
 callback there waits for the agents first, which run on the free loop.

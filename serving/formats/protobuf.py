@@ -27,8 +27,8 @@ from serving.formats.protobuf_walk import Walker
 _MANY_COLUMNS = 1_000
 
 _WIDE = Tuning(fewest_records=1, layout_us=300.0, layouts_per_length=2, lengths=4, longest_record=1 << 24)
-"""For records with many numbers (windows of a series), of which one is worth a layout: 80,640 packed floats take 3.3 ms one by
-one and 0.3 ms by a layout (measured). Learning one takes 0.1 s, and a layout some megabytes, so there are few."""
+"""For records with many numbers (windows of a series), of which one is worth a layout: `python -m benchmarks pieces`. Learning
+one takes longer than reading one number by number, and a layout is some megabytes, so there are few."""
 
 
 class ProtobufFormat:
