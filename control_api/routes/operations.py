@@ -25,6 +25,9 @@ OperationId = Annotated[
     str, Path(description="`op-` and the control-log offset of what was written.", examples=["op-42"])
 ]
 _LONGEST_WAIT_SECONDS: Final = 60
+_BEHIND_SECONDS: Final = 5.0
+"""How long a wait is for an operation that the log does not have here yet: another replica may just have made it."""
+
 _LOOK_SECONDS: Final = 0.5
 """How often a wait looks at who lives: no record says that a worker went."""
 
@@ -42,7 +45,12 @@ async def read_operation(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """How far an operation has come, worker by worker."""
-    deadline = time.monotonic() + min(wait, parts.settings.waits.operation_seconds)
+    wait = min(wait, parts.settings.waits.operation_seconds)
+    deadline = time.monotonic() + wait
+    offset = offset_of(id)
+    if offset is not None and offset > snapshot.applied_offset:
+        await parts.follower.wait_applied(offset, min(wait, _BEHIND_SECONDS))
+        snapshot = await parts.snapshot()
     view = _view(snapshot, id)
     while view.state == "running" and not parts.streams.is_stopping:
         left = deadline - time.monotonic()

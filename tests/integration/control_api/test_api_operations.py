@@ -45,6 +45,22 @@ def test_an_operation_succeeds_when_each_live_worker_has_answered(place: Place) 
     assert {w["worker"]: w["state"] for w in after_both["workers"]} == {"w1": "live", "w2": "elsewhere"}
 
 
+def test_a_wait_is_also_for_an_operation_that_is_not_here_yet(place: Place) -> None:
+    replica = place.replica()
+    first, second = offset_of(replica.publish()), offset_of(replica.publish())
+    found: dict[str, Any] = {}
+    coming = second + (second - first)
+    asking = threading.Thread(target=lambda: found.update(operation(replica, coming, wait=20)))
+
+    asking.start()
+    third = offset_of(replica.publish())
+    place.worker(replica).report(third, 3)
+    asking.join()
+
+    assert third == coming
+    assert found["state"] == "succeeded"
+
+
 def test_a_refusal_fails_the_operation_and_the_version_before_serves_on(place: Place) -> None:
     replica = place.replica()
     worker = place.worker(replica)
