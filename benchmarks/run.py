@@ -52,6 +52,8 @@ def main(arguments: list[str]) -> int:
         say("starting Kafka" if options.kafka is None else f"using Kafka at {options.kafka}")
         topics = Topics(stack.enter_context(broker(folder, options.kafka)))
         run = Run(book, topics, options, wanted)
+        if options.kafka is None and {"latency", "swap"} & set(options.parts):
+            run.warm_kafka()
         for part in options.parts:
             getattr(run, part)()
     print("\n".join(all_lines(book)))
@@ -86,10 +88,19 @@ class Run:
         wanted = [entry for entry in self._one_model() if entry.peer.name in SCALING_PEERS]
         self._rounds("scaling", Scaling, wanted, (1, 2))
 
+    def warm_kafka(self) -> None:
+        """Kafka compiles its own code for half a minute of work, on the cores that are measured: not in a system's time."""
+        say("warming Kafka up")
+        try:
+            latency.measure_baseline(self._topics, max(latency.RATES), 8 if self._options.quick else 35)
+        except Exception as error:
+            self._book.fail(
+                Failure("latency", latency.BASELINE, "", "", f"warming up: {type(error).__name__}: {error}")
+            )
+
     def latency(self) -> None:
         """The baseline, then every system at every rate."""
         seconds = 6.0 if self._options.quick else 20.0
-        self._warm_kafka()
         for rate in latency.RATES:
             self._try(
                 "latency",
@@ -102,12 +113,6 @@ class Run:
                     self._try(
                         "latency", entry, partial(latency.measure, entry, self._topics, rate, seconds), delay_words
                     )
-
-    def _warm_kafka(self) -> None:
-        """Kafka compiles its own code for half a minute of work, on the cores that are measured: not in a system's time."""
-        if self._options.kafka is None:
-            say("warming Kafka up")
-            latency.measure_baseline(self._topics, max(latency.RATES), 8 if self._options.quick else 35)
 
     def swap(self) -> None:
         """Swaps under load, for systems that can be given another model."""

@@ -34,7 +34,7 @@ class ScoringAgent:
         self._fail = fail
         self._last: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._late: set[asyncio.Task[None]] = set()
-        self._waited: set[str] = set()
+        self._waited: set[str] = set()  # topics whose last batch had something to wait for: joining them is not tried
 
     async def run(self, batches: AsyncIterable[ColumnBatch]) -> None:
         """Score until the stream ends. An exception ends the worker; nothing of its batch is committed."""
@@ -71,7 +71,10 @@ class ScoringAgent:
         partition = (batch.topic, batch.partition)
         before = self._last.get(partition)
         opened = self._open(batch)
-        (self._waited.add if opened.waits else self._waited.discard)(batch.topic)
+        if opened.waits:
+            self._waited.add(batch.topic)
+        else:
+            self._waited.discard(batch.topic)
         if before is None and not opened.waits:
             self._score_now(batch, opened)
             return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from serving.core.byte_column import ByteColumn
 from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
-from serving.feed.batch import Output, Records
+from serving.feed.batch import Output, Records, segment_of
 from serving.feed.runs import Header
 from serving.formats.dead_letters import Failure, encode_dead_letters
 
@@ -69,8 +69,7 @@ def dead_letter_output(
     """
     unscored = sorted(unscored, key=lambda item: item.row)
     rows = np.array([item.row for item in unscored], np.intp)
-    stops = [segment.stop for segment in batch.segments]
-    partitions = [batch.segments[i].partition for i in np.searchsorted(stops, rows, side="right").tolist()]
+    partitions = [batch.segments[segment_of(batch.segments, item.row)].partition for item in unscored]
     failures = [
         Failure(
             int(batch.offsets[item.row]),

@@ -180,7 +180,7 @@ class Pipeline:
         self._give_back(opened)
 
     def abandon(self, opened: Opened) -> None:
-        """Give the models back without results: the worker is going down."""
+        """Give the models back without results: the batch is opened again in parts, or the worker is going down."""
         self._give_back(opened)
 
     # ------------------------------------------------------------------ closing

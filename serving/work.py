@@ -17,7 +17,7 @@ from serving.core.grouping import Rows
 from serving.core.isolation import score_isolated
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored, scored
-from serving.feed.batch import Records, Segment
+from serving.feed.batch import Records, Segment, offset_column
 from serving.formats.base import DecodedBatch, Reason
 from serving.live import LiveModel
 
@@ -139,7 +139,7 @@ class Opened:
     partitions: NDArray[np.int32] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.offsets, self.timestamps_ms = _column(self.batch.offsets), self.batch.timestamps
+        self.offsets, self.timestamps_ms = offset_column(self.batch.offsets), self.batch.timestamps
         self.partitions = _partitions(self.batch.segments)
 
     @property
@@ -148,10 +148,6 @@ class Opened:
         return bool(self.ballots) or any(
             work.model.scorer.runs_elsewhere or work.plan.fallback is not None for work in self.works
         )
-
-
-def _column(values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.arange(values.start, values.stop) if isinstance(values, range) else np.asarray(values, np.int64)
 
 
 def _partitions(segments: Sequence[Segment]) -> NDArray[np.int32] | None:

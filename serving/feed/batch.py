@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -55,6 +56,16 @@ class Segment(NamedTuple):
     partition: int
     start: int
     stop: int
+
+
+def segment_of(segments: Sequence[Segment], row: int) -> int:
+    """Which of the segments of a batch a row belongs to."""
+    return bisect_right(segments, row, key=lambda segment: segment.stop)
+
+
+def offset_column(offsets: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Offsets of a batch as int64 (n,)."""
+    return np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.asarray(offsets, np.int64)
 
 
 class Records(Protocol):

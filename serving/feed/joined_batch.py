@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
-from serving.feed.batch import ColumnBatch, Output, Segment
+from serving.feed.batch import ColumnBatch, Output, Segment, offset_column, segment_of
 from serving.feed.runs import Header
 
 
@@ -25,7 +25,7 @@ class JoinedBatch:
         self._batches = batches
         self.topic = batches[0].topic
         self.segments: Sequence[Segment] = _segments(batches)
-        self.offsets: NDArray[np.int64] = np.concatenate([_offsets(batch) for batch in batches])
+        self.offsets: NDArray[np.int64] = np.concatenate([offset_column(batch.offsets) for batch in batches])
         self.values = _side_by_side([batch.values for batch in batches])
         self.keys = _side_by_side([batch.keys for batch in batches])
         self.timestamps: NDArray[np.int64] = np.concatenate([batch.timestamps for batch in batches])
@@ -38,7 +38,7 @@ class JoinedBatch:
 
     def headers_of(self, row: int) -> list[Header]:
         """See `ColumnBatch`."""
-        which = next(i for i, segment in enumerate(self.segments) if row < segment.stop)
+        which = segment_of(self.segments, row)
         return self._batches[which].headers_of(row - self.segments[which].start)
 
     def done(self, *outputs: Output) -> None:
@@ -63,11 +63,6 @@ def _segments(batches: Sequence[ColumnBatch]) -> list[Segment]:
         found.append(Segment(batch.partition, start, start + len(batch)))
         start += len(batch)
     return found
-
-
-def _offsets(batch: ColumnBatch) -> NDArray[np.int64]:
-    offsets = batch.offsets
-    return np.arange(offsets.start, offsets.stop) if isinstance(offsets, range) else np.asarray(offsets, np.int64)
 
 
 def _side_by_side(columns: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:

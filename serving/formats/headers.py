@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Literal
 
 from serving.core.errors import SettingsError
@@ -63,11 +62,11 @@ def _cloud_events(stream: str, content_type: str) -> ResultHeaders:
     def headers(provenance: Provenance, scored: ScoredColumns, record_headers: Sequence[Headers]) -> list[Headers]:
         batch = [*same, ("ce_subject", provenance.data_type.encode())]
         suffix = _which(provenance)
-        partitions = repeat(provenance.partition) if scored.partitions is None else scored.partitions.tolist()
+        partitions = [provenance.partition] * len(scored) if scored.partitions is None else scored.partitions.tolist()
         return [
             [*batch, ("ce_id", f"{provenance.topic}/{partition}/{offset}{suffix}".encode()), *_time(milliseconds)]
             for partition, offset, milliseconds in zip(
-                partitions, scored.offsets.tolist(), scored.record_timestamps_ms.tolist(), strict=False
+                partitions, scored.offsets.tolist(), scored.record_timestamps_ms.tolist(), strict=True
             )
         ]
 

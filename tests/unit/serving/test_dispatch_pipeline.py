@@ -66,24 +66,26 @@ class Worker:
         """By the agent, as in a worker."""
         given = Given(records)
         with ThreadPoolExecutor(4) as threads:
-            asyncio.run(self._score(given, threads))
+            asyncio.run(score_by_agent(self.pipeline, [given.batch], threads))
         assert given.failures == []
         return outcome_of(given)
 
-    async def _score(self, given, threads):
-        failures = []
-        agent = ScoringAgent({TOPIC: self.pipeline}, threads, failures.append)
-
-        async def batches():
-            yield given.batch
-
-        await agent.run(batches())
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0.001)
-        assert failures == []
-
     def is_balanced(self):
         return all(model.leases == 0 for model in self.models)
+
+
+async def score_by_agent(pipeline, batches, threads):
+    failures = []
+    agent = ScoringAgent({TOPIC: pipeline}, threads, failures.append)
+
+    async def stream():
+        for each in batches:
+            yield each
+
+    await agent.run(stream())
+    while len(asyncio.all_tasks()) > 1:
+        await asyncio.sleep(0.001)
+    assert failures == []
 
 
 def outcome_of(given):

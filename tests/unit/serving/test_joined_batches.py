@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
 from serving_story import TOPIC, Adder, Given, Record, Story, plan, reading
-from test_dispatch_pipeline import KEYS, VERSIONS, Worker, plans
+from test_dispatch_pipeline import KEYS, VERSIONS, Worker, plans, score_by_agent
 
 from serving.agents import ScoringAgent
 from serving.core.byte_column import ByteColumn
@@ -63,17 +63,7 @@ def handed_out(read):
 
 
 async def score(worker, batches, threads):
-    failures = []
-    agent = ScoringAgent({TOPIC: worker.pipeline}, threads, failures.append)
-
-    async def stream():
-        for each in batches:
-            yield each.batch
-
-    await agent.run(stream())
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
-    assert failures == []
+    await score_by_agent(worker.pipeline, [each.batch for each in batches], threads)
 
 
 def outputs_of(given_batch):
@@ -191,7 +181,7 @@ def test_each_batch_gets_what_is_about_its_records():
     ]
 
 
-def test_columns_lie_side_by_side_and_headers_are_found():
+def test_columns_lie_side_by_side():
     batches = three(1, 2, 3)
     joined = JoinedBatch([each.batch for each in batches])
 
@@ -199,7 +189,19 @@ def test_columns_lie_side_by_side_and_headers_are_found():
     assert joined.segments == [(0, 0, 1), (1, 1, 2), (4, 2, 3)]
     assert list(joined.keys) == [b"k", b"k", b"k"]
     assert joined.timestamps.tolist() == [1_000, 1_003, 1_007]
-    assert [joined.headers_of(row) for row in range(3)] == [[], [], []]
+
+
+class WithHeaders(Record):
+    def headers(self):
+        return [("at", b"%d" % self.offset())]
+
+
+def test_headers_are_those_of_the_record_wherever_its_batch_lies():
+    batches = [Given([WithHeaders(at, b"v") for at in offsets], partition)
+               for partition, offsets in ((0, (1, 2)), (1, (7,)), (4, (3, 4)))]  # fmt: skip
+    joined = JoinedBatch([each.batch for each in batches])
+
+    assert [joined.headers_of(row) for row in range(5)] == [[("at", b"%d" % at)] for at in (1, 2, 7, 3, 4)]
 
 
 def test_leaving_without_handing_back_fails_each_batch():
