@@ -14,6 +14,9 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 ARGS ?=
 
+# Where this is set, every process would compile TensorFlow and all the rest anew at its start: 13 s of a core each.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST_ARGS ?=
 # Many tests wait for servers and time-outs more than they compute.
 TEST_PROCESSES ?= 3
