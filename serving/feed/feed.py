@@ -383,6 +383,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 self._assignments.rewind()
             await self._assignments.serve(self._in_thread)
             if runs:
+                self._begin_interval()
                 await self._take(runs)
             if self._touched:
                 await self._look_again()
@@ -442,6 +443,11 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 raise ConsumerFailedError(f"{key} went back from offset {floor} to {run.first}")
             batches += self._offer(lane, run)
         await self._hand_out(batches)
+
+    def _begin_interval(self) -> None:
+        """A transaction's interval begins with its first batch, however long nothing came before."""
+        if self._commitment.must_drain and not self._in_flight and not self._commitment.is_dirty:
+            self._committed_at = time.monotonic()
 
     def _offer(self, lane: Lane, run: Run) -> list[ColumnBatch]:
         """What lies below the hold, as a batch, if anything; keep the rest, and stop fetching this partition."""

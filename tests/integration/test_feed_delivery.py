@@ -299,9 +299,9 @@ def test_batches_that_come_back_out_of_order_are_committed_in_order(
                 batch.done(Output(results, batch.keys, batch.values))
 
     async def scenario() -> tuple[int, str]:
-        async with running(
-            kafka, {source: StartAt.EARLIEST}, hold_first, overlap=3, batch_records=10, delivery=delivery
-        ) as stage:
+        # The interval has to be longer than reading the second batch takes, on any machine: then nothing more is read.
+        settings = {"overlap": 3, "batch_records": 10, "commit_seconds": 2.0, "delivery": delivery}
+        async with running(kafka, {source: StartAt.EARLIEST}, hold_first, **settings) as stage:
             # At least once, the rest is written and waits for the first; exactly once, the transaction cannot end.
             await stage.until(
                 lambda: stage.feed.statistics().outputs >= 10 and stage.feed.statistics().unacknowledged == 0
