@@ -74,7 +74,8 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     if bootstrap := os.environ.get(USE_RUNNING_KAFKA):
         yield KafkaServer(bootstrap)
         return
-    running = _start_broker(tmp_path_factory.mktemp("kafka"))
+    # It is never killed, so nobody waits for its session to end, and a machine that stands still must not end it.
+    running = _start_broker(tmp_path_factory.mktemp("kafka"), session_seconds=120)
     yield KafkaServer(running.bootstrap)
     running.stop()
 
@@ -82,7 +83,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 @pytest.fixture(scope="module")
 def kafka_restartable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartableKafka]:
     """A broker for one module, to be stopped, killed and started by its tests; leave it running after each."""
-    running = _start_broker(tmp_path_factory.mktemp("kafka-restartable"))
+    running = _start_broker(tmp_path_factory.mktemp("kafka-restartable"), session_seconds=5)
     yield RestartableKafka(running)
     running.stop()
 
@@ -103,10 +104,13 @@ def redis_server(tmp_path: Path) -> Iterator[RunningRedis]:
     running.stop()
 
 
-def _start_broker(folder: Path) -> RunningBroker:
+def _start_broker(folder: Path, session_seconds: int) -> RunningBroker:
     jars.fetch(jars.jar_folder(), jars.locked_jars())
     port = free_port()
-    running = RunningBroker(Broker(folder, port, free_port(avoid=[port]), new_cluster_id(), quick_compile=True))
+    broker = Broker(
+        folder, port, free_port(avoid=[port]), new_cluster_id(), quick_compile=True, session_seconds=session_seconds
+    )
+    running = RunningBroker(broker)
     running.start()
     return running
 

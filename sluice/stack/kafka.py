@@ -28,9 +28,7 @@ _STOP_GRACE_SECONDS = 20.0
 _PROBE_SECONDS = 0.05
 _METADATA_TIMEOUT_SECONDS = 2.0
 
-# Every setting here is one that a single node needs or that makes it start and rebalance sooner. The session is the
-# time a node that was killed waits at its next start until the controller believes that its former self is gone:
-# measured 12 s until ready with the default of 9 s.
+# Every setting here is one that a single node needs or that makes it start and rebalance sooner.
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -50,7 +48,7 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=5000
+broker.session.timeout.ms={session}
 broker.heartbeat.interval.ms=1000
 """
 
@@ -75,11 +73,13 @@ def new_cluster_id() -> str:
     return made
 
 
-def server_properties(port: int, controller_port: int, data: Path) -> str:
-    """The text of `server.properties` for one node on loopback."""
+def server_properties(port: int, controller_port: int, data: Path, session_seconds: int = 9) -> str:
+    """The text of `server.properties` for one node on loopback; see `Broker` for the session."""
     # In a properties file a backslash escapes; everything else that a path may hold stands for itself.
     escaped = str(data).replace("\\", "\\\\")
-    return _PROPERTIES.format(host=LOOPBACK, port=port, controller_port=controller_port, data=escaped)
+    return _PROPERTIES.format(
+        host=LOOPBACK, port=port, controller_port=controller_port, data=escaped, session=session_seconds * 1_000
+    )
 
 
 def cluster_id_of_folder(data: Path) -> str | None:
@@ -134,6 +134,10 @@ class Broker:
 
     `folder` holds everything of it (`data/`, the two settings files) and is made if absent. `cluster_id` must be the
     one `folder` was formatted with, if it was. `quick_compile` is for tests and demos, not for measurements.
+
+    `session_seconds` is how long a node may stand still before its own controller thinks that it is gone, and every client
+    with it: on a machine that is taken away for seconds that must be long. It is also how long a node that was killed waits
+    at its next start until its former self is believed to be gone; after an orderly stop there is no wait.
     """
 
     folder: Path
@@ -142,6 +146,7 @@ class Broker:
     cluster_id: str
     heap_megabytes: int = 512
     quick_compile: bool = False
+    session_seconds: int = 9
 
     @property
     def bootstrap(self) -> str:
@@ -172,7 +177,7 @@ class Broker:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         settings = self.folder / "server.properties"
-        settings.write_text(server_properties(self.port, self.controller_port, data))
+        settings.write_text(server_properties(self.port, self.controller_port, data, self.session_seconds))
         if found is None:
             self._format(settings)
 

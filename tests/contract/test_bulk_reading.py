@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from patience import patient
 
 from serving.feed import lent_messages
 from serving.feed.bulk_consumer import BulkConsumer, ReadError
@@ -56,7 +57,7 @@ def write(kafka: Any, topic: str, records: list[tuple[int, bytes | None, bytes |
 
 def read_bulk(consumer: Consumer, bulk: BulkConsumer, count: int, most: int = 500) -> list[Record]:
     found: list[Record] = []
-    end = time.monotonic() + 30
+    end = time.monotonic() + patient(30)
     while len(found) < count and time.monotonic() < end:
         assert consumer.poll(0) is None  # everything was diverted
         runs, errors = bulk.read(most)
@@ -81,7 +82,7 @@ def read_singly(kafka: Any, topic: str, count: int) -> list[Record]:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

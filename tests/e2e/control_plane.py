@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from deployment import REPOSITORY, Deployment, WorkerProcess, until
+from deployment import REPOSITORY, Deployment, WorkerProcess, http_get, until
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import patient, tries
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
@@ -55,7 +56,7 @@ class Replica:
             )  # fmt: skip
         url = str(until(self._url, 60, "the API listens"))
         self.client = httpx.Client(base_url=f"{url}/api/v1", timeout=70, headers={"X-Sluice-Actor": "ann"})
-        until(lambda: httpx.get(f"{url}/readyz", timeout=5).status_code == 200, 60, "the API is ready")
+        until(lambda: http_get(f"{url}/readyz").status_code == 200, 60, "the API is ready")
 
     def _url(self) -> str | None:
         assert self.process.poll() is None, self.log.read_text()
@@ -66,13 +67,13 @@ class Replica:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(patient(10))
 
     def stop(self) -> None:
         self.client.close()
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(patient(30))
 
 
 class Log:
@@ -89,7 +90,7 @@ class Log:
 
     def until(self, probe: Callable[[], Any], seconds: float = 60.0, what: str = "") -> Any:
         """The first true answer of `probe`, asked after each record."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         with self._changed:
             while not (found := probe()):
                 left = deadline - time.monotonic()
@@ -135,6 +136,7 @@ class ControlPlane:
     replicas: list[Replica] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._parsed: dict[str, list[tuple[bytes, ScoreResult]]] = defaultdict(list)
         self.log = Log(self.deployment.bootstrap, self.deployment.control)
 
     def start(self, count: int = 2) -> None:
@@ -289,36 +291,33 @@ class ControlPlane:
     ) -> list[tuple[bytes, ScoreResult]]:
         """Results of a data type with the keys of their records, from the beginning, as soon as there are so many."""
         topic = self.dark_topic if is_dark else self.deployment.results
-        deadline, total = time.monotonic() + seconds, count
-        while True:
-            found = [
-                (record.key(), ScoreResult.FromString(record.value()))
-                for record in self.deployment.read(topic, total, max(1.0, deadline - time.monotonic()))
-            ]
-            rows = [(key, row) for key, row in found if row.data_type == data_type]
+        for _ in tries(seconds):
+            rows = self._results(topic, data_type)
             if len(rows) >= count:
                 return rows
-            total = len(found) + count - len(rows)
+        raise AssertionError(f"{len(rows)} of {count} results of {data_type} in {topic} after {patient(seconds):g} s")
 
     def outcomes(
         self, data_type: str, records: int, seconds: float = 90.0
     ) -> tuple[list[tuple[bytes, ScoreResult]], list[DeadLetter]]:
         """Results of a data type with the keys of their records, and its dead letters, once they are `records` together."""
-        deployment, deadline = self.deployment, time.monotonic() + seconds
-        while True:
-            read = [
-                (each.key(), ScoreResult.FromString(each.value()))
-                for each in deployment.read_to_end(deployment.results)
+        for _ in tries(seconds):
+            rows = self._results(self.deployment.results, data_type)
+            dead = self.deployment.follow(self.deployment.dead_letters, 1)
+            letters = [
+                letter for each in dead if (letter := DeadLetter.FromString(each.value())).data_type == data_type
             ]
-            dead = [DeadLetter.FromString(each.value()) for each in deployment.read_to_end(deployment.dead_letters, 1)]
-            rows = [(key, row) for key, row in read if row.data_type == data_type]
-            letters = [letter for letter in dead if letter.data_type == data_type]
             if len(rows) + len(letters) >= records:
                 return rows, letters
-            assert time.monotonic() < deadline, (
-                f"{len(rows)} results and {len(letters)} dead letters of {records} records after {seconds:g} s"
-            )
-            time.sleep(0.1)
+        raise AssertionError(
+            f"{len(rows)} results and {len(letters)} dead letters of {records} records after {patient(seconds):g} s"
+        )
+
+    def _results(self, topic: str, data_type: str) -> list[tuple[bytes, ScoreResult]]:
+        """Those of a data type that the topic has now, each parsed once."""
+        records, parsed = self.deployment.follow(topic), self._parsed[topic]
+        parsed += [(each.key(), ScoreResult.FromString(each.value())) for each in records[len(parsed) :]]
+        return [(key, row) for key, row in parsed if row.data_type == data_type]
 
     def read_all(self, records: int, seconds: float = 120.0) -> list[tuple[bytes, ScoreResult]]:
         """All results there are, with the keys of their records, once so many records have one and nothing more comes."""

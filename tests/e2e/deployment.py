@@ -19,6 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from modelserving.v1.control_pb2 import ModelReport, WorkerStarted
 from modelserving.v1.descriptor_pb2 import ModelDescriptor
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import patient, tries
 
 from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, MESSAGE, Wines, make_wines
 
@@ -48,13 +49,20 @@ def wine_values(data_type: str = "wine", wines: Wines | None = None) -> list[byt
     ]
 
 
+_HTTP = httpx.Client(verify=False)  # a client of its own for each question would load all certificates each time
+
+
+def http_get(url: str, seconds: float = 5.0) -> httpx.Response:
+    """Ask over plain HTTP."""
+    return _HTTP.get(url, timeout=seconds)
+
+
 def until(condition: Callable[[], object], seconds: float, what: str) -> object:
-    """Wait for something to become true, looking often; fail with `what` if it does not."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"after {seconds:g} s still not: {what}"
-        time.sleep(0.05)
-    return found
+    """Wait for something to become true; fail with `what` if it does not."""
+    for _ in tries(seconds):
+        if found := condition():
+            return found
+    raise AssertionError(f"after {patient(seconds):g} s still not: {what}")
 
 
 @dataclass
@@ -74,24 +82,54 @@ class WorkerProcess:
 
     def answers_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz", timeout=1).status_code == 200
+            return http_get(f"{self.url}/readyz", 1).status_code == 200
         except httpx.HTTPError:
             return False
 
     def metrics(self) -> str:
-        return httpx.get(f"{self.url}/metrics", timeout=5).text
+        return http_get(f"{self.url}/metrics").text
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(patient(10))
 
     def stop(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(patient(30))
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3_000:]
+
+
+class Followed:
+    """A topic that is read on and on."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.consumer = consumer
+        self._found: list = []
+        self._next = {each.partition: 0 for each in consumer.assignment()}
+
+    def advance(self) -> list:
+        """What was there when this was called is in the list; a transaction that is open is waited for."""
+        ends = {
+            partition: self.consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=patient(10))[
+                1
+            ]
+            for partition in self._next
+        }
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            for record in self.consumer.consume(5_000, 0.1):
+                if record.error() is None:
+                    self._found.append(record)
+                    self._next[record.partition()] = record.offset() + 1
+                elif record.error().code() == KafkaError._PARTITION_EOF:
+                    self._next[record.partition()] = record.offset()
+        return self._found
+
+    @property
+    def _topic(self) -> str:
+        return str(self.consumer.assignment()[0].topic)
 
 
 @dataclass
@@ -115,6 +153,7 @@ class Deployment:
         settings = {"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True}
         self._producer = Producer(settings)
         self._publisher = Producer({**settings, "message.max.bytes": 20 << 20})
+        self._followed: dict[str, Followed] = {}
 
     # ---------------------------------------------------------------- workers
 
@@ -162,13 +201,16 @@ class Deployment:
         return worker
 
     def stop_all(self) -> None:
+        for followed in self._followed.values():
+            followed.consumer.close()
+        self._followed.clear()
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.process.send_signal(signal.SIGCONT)
                 worker.process.send_signal(signal.SIGTERM)
         for worker in self.workers:
             try:
-                worker.process.wait(20)
+                worker.process.wait(patient(20))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
@@ -215,10 +257,10 @@ class Deployment:
         """Records of a topic from its start, as soon as there are `count`; fails if they do not come."""
         found: list = []
         consumer = self._reader(topic, partitions or self.partitions)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         try:
             while len(found) < count:
-                assert time.monotonic() < deadline, f"{len(found)} of {count} records in {topic} after {seconds:g} s"
+                assert time.monotonic() < deadline, f"{len(found)} of {count} records in {topic} in time"
                 found += [record for record in consumer.consume(5_000, 0.1) if record.error() is None]
         finally:
             consumer.close()
@@ -239,6 +281,15 @@ class Deployment:
         finally:
             consumer.close()
         return found
+
+    def follow(self, topic: str, partitions: int | None = None) -> list:
+        """As `read_to_end`, for whoever asks again and again: only what came since the last time is read.
+
+        The list is the same one each time, and grows.
+        """
+        if topic not in self._followed:
+            self._followed[topic] = Followed(self._reader(topic, partitions or self.partitions))
+        return self._followed[topic].advance()
 
     def read_results(self, count: int, seconds: float = 60.0) -> list[ScoreResult]:
         return [ScoreResult.FromString(record.value()) for record in self.read(self.results, count, seconds)]

@@ -68,7 +68,7 @@ def versions(rows):
 def test_publishing_under_load_changes_every_partition_at_its_promised_offset(running):
     key = "published"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending)
         published = running.publish(GRAPH, data_type=key)
         change = running.committed(published["control_offset"])
@@ -92,7 +92,7 @@ def test_publishing_under_load_changes_every_partition_at_its_promised_offset(ru
 def test_the_api_says_of_every_record_which_version_scored_it(running):
     key = "told"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         change = running.committed(running.change(canary(1, 2, 50), key=key))
         flow(sending, 800)
@@ -143,7 +143,7 @@ def test_a_partition_that_is_far_behind_is_scored_to_its_cut_by_the_old_version(
 def test_a_worker_that_joins_under_way_scores_as_the_others_do(running):
     key = "joined"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending)
         late = running.deployment.start_worker(wait=False, worker_id="late")
         changes = []
@@ -166,7 +166,7 @@ def test_a_worker_that_joins_under_way_scores_as_the_others_do(running):
 def test_an_immediate_change_is_made_by_each_worker_and_told(running):
     key = "immediate"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending)
         change = running.change(one(2, mode="immediate"), key=key)
         assert running.operation(change, wait=60)["state"] == "succeeded"
@@ -184,7 +184,7 @@ def test_an_immediate_change_is_made_by_each_worker_and_told(running):
 def test_no_entity_mixes_versions_and_a_larger_weight_only_moves_entities_to_its_arm(running):
     key = "canary"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         changes = []
         for percent in (5, 20, 60):
             flow(sending, 800)
@@ -213,7 +213,7 @@ def test_no_entity_mixes_versions_and_a_larger_weight_only_moves_entities_to_its
 def test_dark_results_are_in_the_dark_topic_only(running):
     key = "dark"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         change = running.committed(running.change(one(1, dark=[{"model": "wine", "version": "2"}]), key=key))
         flow(sending, 800)
@@ -230,7 +230,7 @@ def test_dark_results_are_in_the_dark_topic_only(running):
 def test_rolling_back_is_an_exact_change_to_what_served_before(running):
     key = "back"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         forth = running.committed(running.change(one(2), key=key))
         flow(sending, 800)
@@ -268,7 +268,7 @@ def serving_without_api(plane, workers=2):
 @pytest.mark.parametrize("fate", ["is killed and started again", "is stopped and its partitions move"])
 def test_a_worker_that_fails_before_it_promises_delays_a_change_and_breaks_nothing(deployment, plane, fate):
     _, other = serving_without_api(plane)
-    with Sending(deployment, 0.1) as sending:
+    with Sending(deployment, 0.15) as sending:
         flow(sending)
         change = prepared(plane)
         other.process.send_signal(signal.SIGSTOP)
@@ -299,7 +299,7 @@ def test_a_worker_that_fails_before_it_promises_delays_a_change_and_breaks_nothi
 
 def test_a_partition_that_moves_between_promise_and_commit_keeps_its_cut(deployment, plane):
     first, _other = serving_without_api(plane)
-    with Sending(deployment, 0.1) as sending:
+    with Sending(deployment, 0.15) as sending:
         flow(sending)
         change = prepared(plane)
         _other.process.send_signal(signal.SIGSTOP)
@@ -323,7 +323,7 @@ def test_a_partition_that_moves_between_promise_and_commit_keeps_its_cut(deploym
 def test_a_change_that_a_stopped_worker_does_not_take_is_given_up_at_its_deadline(deployment, plane):
     _, other = begin(plane)
     serve(plane)
-    with Sending(deployment, 0.1) as sending:
+    with Sending(deployment, 0.15) as sending:
         flow(sending)
         other.process.send_signal(signal.SIGSTOP)
         change = plane.change(one(2, deadline_seconds=2))
@@ -347,7 +347,7 @@ def test_another_replica_finishes_what_the_one_that_was_asked_began(deployment, 
     _, other = begin(plane)
     serve(plane)
     asked, left = plane.replicas
-    with Sending(deployment, 0.1) as sending:
+    with Sending(deployment, 0.15) as sending:
         flow(sending)
         other.process.send_signal(signal.SIGSTOP)
         change = plane.change(one(2), by=asked)

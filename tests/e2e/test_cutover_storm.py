@@ -68,7 +68,6 @@ def tell(plane, undisturbed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_two_hundred_cut_overs_with_killed_workers_leave_no_result_that_disobeys(plane):
     chance = random.Random(20_26)
     workers = begin(plane, "exactly_once")
@@ -87,7 +86,6 @@ def test_two_hundred_cut_overs_with_killed_workers_leave_no_result_that_disobeys
     rows = plane.read_results(sending.sent, seconds=180)
 
     tell(plane, undisturbed)
-    assert plane.took_ms()[100] < 1_000, "half of all changes take longer than a second"
     assert len(rows) == sending.sent, "records were lost or scored twice"
     assert twice(rows) == []
     assert plane.unlike_the_intervals(rows) == []
@@ -97,7 +95,6 @@ def test_two_hundred_cut_overs_with_killed_workers_leave_no_result_that_disobeys
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_at_least_once_only_a_worker_that_lost_its_partitions_disobeys_and_its_results_say_so(plane):
     chance = random.Random(20_27)
     workers = begin(plane, "at_least_once")

@@ -12,7 +12,7 @@ from modelserving.v1.records_pb2 import ScoreResult
 
 from sluice.stack.ports import free_port
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PREDICTIONS = linear_predictions()
 

@@ -14,7 +14,7 @@ from deployment import GRAPH, LINEAR, REPOSITORY, TREE, Deployment, until, wine_
 from modelserving.v1.control_pb2 import ModelReport
 from modelserving.v1.records_pb2 import ScoreResult
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
 def start_replay(deployment: Deployment, job: dict[str, Any]) -> subprocess.Popen[str]:

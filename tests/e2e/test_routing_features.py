@@ -25,7 +25,7 @@ from model_store.core.timeline import Choice, decision
 from sluice.demo.wine import ARTIFACTS, FEATURES, make_wines
 from sluice.stack.ports import free_port
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PLAIN, TEN, TWENTY, PICKY, PICKY_TOO, TEN_AGAIN, NEARLY, FOREST, TENSORFLOW = range(1, 10)
 """Versions of the model `wine`."""
@@ -182,7 +182,7 @@ def test_every_record_is_scored_by_whom_rules_pins_weights_and_the_fallback_name
         "dark": [version(TENSORFLOW), version(NEARLY)],
         "fallback": version(PICKY_TOO),
     }
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         change = running.committed(running.change(plan, key=key))
         flow(sending)
@@ -227,7 +227,7 @@ def test_a_route_follows_its_alias_by_an_exact_change_of_its_own(running):
     first = running.change(followed, key=key)
     assert running.operation(first, wait=60)["state"] == "succeeded"
 
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         moved = running.replicas[1].client.put(where, json={"version": str(PICKY)}, headers={"If-Match": "*"})
         assert moved.status_code == 200, moved.text
@@ -315,7 +315,7 @@ def test_deciders_make_one_answer_of_several_and_the_statistics_account_for_ever
         voting([FOREST, PLAIN], "first", 1, fallback=version(TWENTY)),
         voting([PICKY, FOREST], "best_confidence", 1),
     ]
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         changes = []
         for plan in plans:
             changes.append(running.committed(running.change(plan, key=key)).id)
@@ -452,7 +452,7 @@ def ended(plane: ControlPlane, key: str, rollout: int) -> dict:
 def test_a_rollout_that_its_guard_lets_pass_goes_dark_then_halves_then_has_it_all(running):
     key = "rolling"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 800)
         steps = [(0, 1), (50, 1), (100, 1)]
         rollout = start_rollout(running, key, NEARLY, steps, signal="error_rate", limit=0.01)
@@ -490,7 +490,7 @@ def test_a_rollout_that_its_guard_lets_pass_goes_dark_then_halves_then_has_it_al
 def test_a_guard_takes_a_candidate_back_by_itself_and_keeps_what_it_saw(running, candidate, steps, guard):
     key = f"guarded-{guard['signal']}"
     serve(running, key)
-    with Sending(running.deployment, 0.1, key) as sending:
+    with Sending(running.deployment, 0.15, key) as sending:
         flow(sending, 400)
         rollout = start_rollout(running, key, candidate, steps, **guard)
         found = ended(running, key, rollout)

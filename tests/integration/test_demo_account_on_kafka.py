@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import patient
 
 from sluice.demo.reader import Finish, ReadPlan, ReadReport, read
 from sluice.demo.sender import SendPlan, SendReport, send
@@ -48,7 +49,7 @@ def records(bootstrap: str, topic: str, count: int) -> list[Any]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
     found: list[Any] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while len(found) < count and time.monotonic() < deadline:
         found += consumer.consume(1000, 0.2)
     consumer.close()
@@ -72,7 +73,7 @@ def sent_records(kafka: Any, topic: str, rate: float | None) -> SendReport:
     sent, answered = counter(), counter()
     plan = SendPlan(kafka.bootstrap, topic, [(KEY, GOOD)], rate, [(0.0, BAD)])
     with child(send, plan, sent, answered) as pipe:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + patient(30)
         while sent.value < 200 and time.monotonic() < deadline:
             answered.value = sent.value
             time.sleep(0.01)

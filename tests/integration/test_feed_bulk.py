@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import patient
 from test_feed_delivery import committed, fill, running
 
 from serving.feed import ColumnBatch, Output, StartAt
@@ -26,7 +27,7 @@ from serving.feed.partitioning import partitions_of
 from serving.feed.settings import producer_properties
 from serving.feed.writer import Writer
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
+pytestmark = pytest.mark.kafka
 
 DELIVERIES = ["at_least_once", "exactly_once"]
 PARTITIONS = 4
@@ -402,7 +403,7 @@ def test_a_feed_ends_when_the_broker_refuses_a_record_and_commits_nothing_that_w
             producer={"batch.size": 1_500, "linger.ms": 5},
             commit_seconds=commit_seconds,
         ) as stage:
-            error = await asyncio.wait_for(stage.app.crashed, 60)
+            error = await asyncio.wait_for(stage.app.crashed, patient(60))
             return error, stage.group, stage.feed.statistics().aborts
 
     error, group, aborts = asyncio.run(scenario())
@@ -445,7 +446,7 @@ def test_a_feed_ends_when_its_output_topic_is_deleted(kafka: Any, delivery: str)
             batch_records=400,
             producer={"allow.auto.create.topics": False, "topic.metadata.propagation.max.ms": 1_000},
         ) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 90), stage.group
+            return await asyncio.wait_for(stage.app.crashed, patient(90)), stage.group
 
     error, group = asyncio.run(scenario())
 

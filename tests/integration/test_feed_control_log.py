@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from patience import patient
 
 from serving.feed import ControlLog, ControlWriter
 from serving.feed.errors import ControlTopicError
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 Applied = tuple[list[tuple[str, bytes]], bytes | None, Any, int, int]
 
@@ -32,7 +33,7 @@ class Reading:
         self.crashed.set_result(reason)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patient(60)):
             while len(self.applied) < count:
                 await asyncio.sleep(0.01)
 
@@ -73,7 +74,7 @@ def test_a_missing_topic_is_made_as_a_log_that_never_forgets(kafka: Any) -> None
 
     async def scenario() -> int:
         async with reading(kafka, topic) as stage:
-            await asyncio.wait_for(stage.log.ready.wait(), 30)
+            await asyncio.wait_for(stage.log.ready.wait(), patient(30))
             return len(stage.applied)
 
     assert asyncio.run(scenario()) == 0
@@ -92,7 +93,7 @@ def test_everything_up_to_the_end_is_applied_in_order_before_ready(kafka: Any) -
 
     async def scenario() -> list[Applied]:
         async with reading(kafka, topic) as stage:
-            await asyncio.wait_for(stage.log.ready.wait(), 30)
+            await asyncio.wait_for(stage.log.ready.wait(), patient(30))
             assert stage.log.applied == 2_000
             return list(stage.applied)
 
@@ -115,7 +116,7 @@ def test_a_large_record_is_decoded_away_from_the_loop(kafka: Any) -> None:
 
     async def scenario() -> list[Applied]:
         async with reading(kafka, topic, decode=measure) as stage, writing(kafka, topic) as writer:
-            await asyncio.wait_for(stage.log.ready.wait(), 30)
+            await asyncio.wait_for(stage.log.ready.wait(), patient(30))
             assert writer.send(b"wine", bytes(20_000_000), [("sluice-type", b"model")])
             await stage.until(1)
             return stage.applied
@@ -142,7 +143,7 @@ def test_a_topic_with_two_partitions_is_refused_with_what_to_do(kafka: Any) -> N
 
     async def scenario() -> BaseException:
         async with reading(kafka, topic) as stage:
-            return await asyncio.wait_for(stage.crashed, 30)
+            return await asyncio.wait_for(stage.crashed, patient(30))
 
     error = asyncio.run(scenario())
 
@@ -162,7 +163,7 @@ def test_an_error_in_apply_ends_the_worker_and_the_reading(kafka: Any) -> None:
 
     async def scenario() -> BaseException:
         async with reading(kafka, topic, apply=apply) as stage:
-            error = await asyncio.wait_for(stage.crashed, 30)
+            error = await asyncio.wait_for(stage.crashed, patient(30))
             assert not stage.log.ready.is_set()
             return error
 
@@ -176,7 +177,7 @@ def test_an_outage_delays_records_and_neither_loses_nor_repeats_them(kafka_resta
     async def scenario() -> list[Any]:
         loop = asyncio.get_running_loop()
         async with reading(kafka_restartable, topic) as stage, writing(kafka_restartable, topic) as writer:
-            await asyncio.wait_for(stage.log.ready.wait(), 30)
+            await asyncio.wait_for(stage.log.ready.wait(), patient(30))
             assert writer.send(b"k", b"before")
             assert await writer.flush(30)
             await loop.run_in_executor(None, kafka_restartable.kill)

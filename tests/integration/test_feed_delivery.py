@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
+from patience import patient
 
 from serving.feed import ColumnBatch, Feed, Output, StartAt
 from serving.feed.errors import BatchNotReturnedError, OutputRefusedError
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 DELIVERIES = ["at_least_once", "exactly_once"]
 
@@ -59,7 +60,7 @@ class Running:
             tasks.add(asyncio.create_task(self._handle(await self.batches.get())))
 
     async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(patient(seconds)):
             while not condition():
                 if self.app.crashed.done():
                     raise self.app.crashed.result()
@@ -160,7 +161,7 @@ def test_an_exception_in_an_agent_ends_the_worker_and_commits_nothing_of_the_bat
 
     async def scenario() -> tuple[BaseException, str]:
         async with running(kafka, {source: StartAt.EARLIEST}, fail, delivery=delivery) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 30), stage.group
+            return await asyncio.wait_for(stage.app.crashed, patient(30)), stage.group
 
     error, group = asyncio.run(scenario())
 
@@ -177,7 +178,7 @@ def test_a_forgotten_batch_ends_the_worker(kafka: Any, source: str) -> None:
 
     async def scenario() -> BaseException:
         async with running(kafka, {source: StartAt.EARLIEST}, forget) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 30)
+            return await asyncio.wait_for(stage.app.crashed, patient(30))
 
     assert isinstance(asyncio.run(scenario()), BatchNotReturnedError)
 
@@ -190,7 +191,7 @@ def test_a_batch_that_is_held_too_long_ends_the_worker(kafka: Any, source: str) 
 
     async def scenario() -> BaseException:
         async with running(kafka, {source: StartAt.EARLIEST}, sleep, stall_seconds=0.3) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 30)
+            return await asyncio.wait_for(stage.app.crashed, patient(30))
 
     assert "held a batch for more than 0.3 s" in str(asyncio.run(scenario()))
 
@@ -208,7 +209,7 @@ def test_a_delivery_that_the_broker_refuses_ends_the_worker_before_the_commit(
 
     async def scenario() -> tuple[BaseException, str]:
         async with running(kafka, {source: StartAt.EARLIEST}, too_large, delivery=delivery) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 30), stage.group
+            return await asyncio.wait_for(stage.app.crashed, patient(30)), stage.group
 
     error, group = asyncio.run(scenario())
 
@@ -229,7 +230,7 @@ def test_a_record_that_the_client_refuses_at_once_ends_the_worker(
 
     async def scenario() -> tuple[BaseException, str]:
         async with running(kafka, {source: StartAt.EARLIEST}, too_large) as stage:
-            return await asyncio.wait_for(stage.app.crashed, 30), stage.group
+            return await asyncio.wait_for(stage.app.crashed, patient(30)), stage.group
 
     error, group = asyncio.run(scenario())
 

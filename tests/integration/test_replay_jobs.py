@@ -36,7 +36,7 @@ from serving.streams import open_stream
 from sluice.demo.records import encode_wines, read_wines
 from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, MESSAGE
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.kafka
 
 REPOSITORY = Path(__file__).parents[2]
 PARTITIONS = 2

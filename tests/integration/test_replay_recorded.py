@@ -19,7 +19,7 @@ from serving.replay.ranges import Topic, replay_consumer
 from serving.replay.recorded import Outcomes, decode_protobuf_result
 from serving.replay.stopping import Stopping
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kafka
 
 
 def result(partition: int, offset: int, prediction: float, **fields: Any) -> ScoreResult:

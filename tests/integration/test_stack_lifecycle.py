@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 import pytest
 import typer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from patience import tries
 from typer.testing import CliRunner
 
 from sluice.stack import StackInfo, ensure_up, take_down
@@ -27,7 +27,7 @@ from sluice.stack.redis import is_ready as redis_answers
 from sluice.stack.state import Situation, StackState, read_situation
 from sluice.stack.topics import LARGEST_MESSAGE_BYTES
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 app = typer.Typer()
 for command in (up, down, status, doctor):
@@ -46,10 +46,10 @@ def state_of(folder: Path) -> StackState:
 
 
 def until(condition: Callable[[], bool], timeout_seconds: float = 200.0) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
+    for _ in tries(timeout_seconds):
+        if condition():
+            return
+    raise AssertionError("it did not happen")
 
 
 def http_status(url: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from patience import patient
 
 from sluice.stack.errors import ForeignError, NotReadyError
 from sluice.stack.keeper import Backoff
@@ -200,7 +201,7 @@ def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", parent_program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = ProcessIdentity.of(int(parent.stdout.readline()))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         while (tmp_path / "log").read_text() != "begun\n":
             assert time.monotonic() < deadline
             time.sleep(0.02)

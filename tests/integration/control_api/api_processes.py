@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 from confluent_kafka import Consumer, Producer
+from patience import patient, tries
 
 from control_api.__main__ import Server
 from control_api.app import create_app
@@ -42,13 +42,11 @@ SIGNATURE = Signature(
 
 def eventually(probe: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true answer of `probe`; fails with the last one otherwise."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found:
+    found = None
+    for _ in tries(seconds):
+        if found := probe():
             return found
-        assert time.monotonic() < deadline, f"still {found!r} after {seconds} s"
-        time.sleep(0.05)
+    raise AssertionError(f"still {found!r} after {patient(seconds):g} s")
 
 
 class Replica:

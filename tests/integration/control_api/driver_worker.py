@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from patience import patient
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
@@ -67,7 +68,7 @@ class LogView:
 
     def until(self, probe: Any, seconds: float = 20.0) -> Any:
         """The first true answer of `probe`, asked after each record."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         with self._changed:
             while not (found := probe()):
                 left = deadline - time.monotonic()

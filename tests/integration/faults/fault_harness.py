@@ -24,6 +24,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from patience import patient, tries
 
 PARTITIONS = 4
 COMMANDS = "feed-commands"
@@ -93,11 +94,12 @@ class Worker:
 
     def wait_for(self, event: str, *, count: int = 1, seconds: float = 60.0) -> None:
         """Until the event is in the log `count` times."""
-        end = time.monotonic() + seconds
-        while self.log.read_text(errors="replace").count(f'"event": "{event}"') < count:
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise AssertionError(f"worker {self.name} never logged {event!r}:\n{self.tail()}")
-            time.sleep(0.05)
+        for _ in tries(seconds):
+            if self.log.read_text(errors="replace").count(f'"event": "{event}"') >= count:
+                return
+            if self.process.poll() is not None:
+                break
+        raise AssertionError(f"worker {self.name} never logged {event!r}:\n{self.tail()}")
 
     def kill(self) -> None:
         """`kill -9`."""
@@ -256,7 +258,7 @@ class Stage:
             }
         )
         consumer.assign([TopicPartition(self.task.results, number, 0) for number in range(PARTITIONS)])
-        end = time.monotonic() + seconds
+        end = time.monotonic() + patient(seconds)
         while not (load.sent <= ledger.copies.keys()) and time.monotonic() < end:
             ledger.read(consumer, 0.5)
         alive = [worker for worker in self.workers.values() if worker.process.poll() is None]

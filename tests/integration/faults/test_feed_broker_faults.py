@@ -44,7 +44,6 @@ def check(accounts: dict[str, Account]) -> None:
     assert accounts["at_least_once"].repeated_seconds <= REPEAT_SECONDS, accounts
 
 
-@pytest.mark.timeout(200)
 def test_a_killed_broker_costs_no_record(kafka_restartable: Any, tmp_path: Path) -> None:
     check(lose_broker_together(kafka_restartable, tmp_path, rate=500))
 

@@ -15,7 +15,7 @@ import pytest
 import scenarios
 from fault_harness import COMMIT_SECONDS, Account, Stage, new_task
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 RATE = 400.0
 SIDE_BY_SIDE = 4
