@@ -82,6 +82,13 @@ class Scaling(Throughput):
     part: ClassVar[str] = "scaling"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeveralTypes(Throughput):
+    """The same with records of four data types, each with a model of its own."""
+
+    part: ClassVar[str] = "types"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A measurement that could not be made, and why."""

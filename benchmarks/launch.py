@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import Producer
 
 from benchmarks.discovery import Entry, folder_of
-from benchmarks.models import NAME, Model, model
+from benchmarks.models import DATA_TYPE, Model, model
 from benchmarks.peer import ModelKind
 from benchmarks.processes import ProcessTree
 from benchmarks.reader import Decoder
@@ -51,7 +51,9 @@ class Site:
         publisher: Publisher,
         folder: Path,
         processes: int,
+        types: Sequence[str],
     ) -> None:
+        self._types = types
         self.entry, self.topics, self.source, self.sink, self.control = entry, topics, source, sink, control
         self.folder = folder
         self._publisher = publisher
@@ -76,7 +78,7 @@ class Site:
 
     def decoder(self) -> Decoder:
         """Of its results."""
-        return Decoder(self.entry.model, self.entry.peer.wire, self.source)
+        return Decoder(self.entry.model, self.entry.peer.wire, self.source, self._types)
 
     def start(self) -> None:
         """Start it, or start it again on what it kept."""
@@ -114,8 +116,13 @@ class Site:
 
 
 @contextmanager
-def site(entry: Entry, topics: Topics, source: str, processes: int = 1) -> Iterator[Site]:
-    """Topics and a state folder for one run on `source`; what was started on it is stopped when the block ends."""
+def site(
+    entry: Entry, topics: Topics, source: str, processes: int = 1, types: Sequence[str] = (DATA_TYPE,)
+) -> Iterator[Site]:
+    """Topics and a state folder for one run on `source`; what was started on it is stopped when the block ends.
+
+    Each of the data types is announced a model of its own.
+    """
     with (
         tempfile.TemporaryDirectory(prefix=f"sluice-bench-{entry.peer.name}-", ignore_cleanup_errors=True) as folder,
         topics.new("out") as sink,
@@ -123,8 +130,9 @@ def site(entry: Entry, topics: Topics, source: str, processes: int = 1) -> Itera
     ):
         publisher = Publisher(topics.bootstrap)
         if entry.model and entry.peer.swaps:
-            publisher.publish(control, model(entry.model))
-        made = Site(entry, topics, source, sink, control, publisher, Path(folder), processes)
+            for data_type in types:
+                publisher.publish(control, model(entry.model), data_type)
+        made = Site(entry, topics, source, sink, control, publisher, Path(folder), processes, types)
         try:
             yield made
         finally:
@@ -140,12 +148,12 @@ class Publisher:
             {"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "linger.ms": 0, "log_level": 0}
         )
 
-    def publish(self, control: str, new: Model) -> None:
+    def publish(self, control: str, new: Model, data_type: str = DATA_TYPE) -> None:
         """A bare descriptor.
 
         Raises:
             RuntimeError: The broker did not take it in 30 s.
         """
-        self._producer.produce(control, new.descriptor(), NAME.encode())
+        self._producer.produce(control, new.descriptor(data_type), data_type.encode())
         if self._producer.flush(30):
             raise RuntimeError("the model could not be published")

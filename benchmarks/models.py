@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from benchmarks.peer import ModelKind
 from sluice.demo.wine import ARTIFACTS
 
-NAME = "wine"
 DATA_TYPE = "wine"
+"""Of all records where there is one; and the name of its model."""
 KINDS: tuple[ModelKind, ...] = ("tree", "linear", "forest", "graph")
 BOTTLES = 300
 """The first so many bottles of the demo's set have expected answers in `expected.npz`, computed by scikit-learn and by
@@ -45,10 +45,10 @@ class Model:
         """Digest of the artifact."""
         return hashlib.sha256(self.path.read_bytes()).digest()
 
-    def descriptor(self) -> bytes:
-        """What a publisher puts on the control topic."""
+    def descriptor(self, data_type: str = DATA_TYPE) -> bytes:
+        """What a publisher puts on the control topic; the model of a data type has its name."""
         return ModelDescriptor(
-            name=NAME, data_type=DATA_TYPE, modeltype=self.type, data=self.path.read_bytes()
+            name=data_type, data_type=data_type, modeltype=self.type, data=self.path.read_bytes()
         ).SerializeToString()
 
 

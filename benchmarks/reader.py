@@ -13,7 +13,7 @@ from modelserving.v1.records_pb2 import ScoreResult
 from benchmarks.accounting import Results
 from benchmarks.models import DATA_TYPE
 from benchmarks.peer import ModelKind
-from benchmarks.records import PARTITIONS, parse_key, wine_values
+from benchmarks.records import PARTITIONS, data_type_of, parse_key, wine_values
 
 WIDTH = 6
 """Columns of `Results.answers`: the widest model has six scores."""
@@ -60,8 +60,9 @@ class Decoder:
     by its bytes: the answer of a record is 1.0 where they are the record's own.
     """
 
-    def __init__(self, model: ModelKind, wire: str, source: str) -> None:
+    def __init__(self, model: ModelKind, wire: str, source: str, types: Sequence[str] = (DATA_TYPE,)) -> None:
         self._source = source
+        self._types = types
         self._values = wine_values()
         self._decode = self._relayed if not model else self._inferred if wire == "v2-json" else self._scored
 
@@ -91,8 +92,8 @@ class Decoder:
         is_true = (
             traced == index
             and result.topic == self._source
-            and result.data_type == DATA_TYPE
-            and bool(result.model)
+            and result.data_type == data_type_of(index, self._types)
+            and (result.model == result.data_type or (len(self._types) == 1 and bool(result.model)))
             and bool(result.worker)
             and len(result.sha256) == 32
             and result.record_timestamp_ms > 0

@@ -5,7 +5,7 @@ Record `i` goes to partition `i % PARTITIONS` and so has offset `i // PARTITIONS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -26,13 +26,33 @@ def message_class() -> type:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(MESSAGE))
 
 
-def wine_values(wines: Wines | None = None) -> list[bytes]:
-    """One serialised record a bottle, all of data type `wine`."""
+def data_types(count: int) -> tuple[str, ...]:
+    """Names of so many data types; the first is the one that all records have where there is one."""
+    return ("wine", *(f"wine-{number}" for number in range(2, count + 1)))
+
+
+def data_type_of(index: int, types: Sequence[str]) -> str:
+    """Of record `index`: each partition has all types in turn."""
+    return types[index // PARTITIONS % len(types)]
+
+
+def wine_values(wines: Wines | None = None, types: Sequence[str] = ("wine",)) -> list[bytes]:
+    """One serialised record a bottle; record `i` of a topic is number `i % len()`, and has the type that is its.
+
+    Raises:
+        ValueError: The types do not come out even with the bottles.
+    """
     record = message_class()
-    wines = wines or make_wines()
+    rows = (wines or make_wines()).matrix
+    if len(rows) % (PARTITIONS * len(types)):
+        raise ValueError(
+            f"{len(rows)} bottles cannot be shared evenly by {len(types)} types of {PARTITIONS} partitions"
+        )
     return [
-        record(**dict(zip(FEATURES, row.tolist(), strict=True)), data_type="wine").SerializeToString()
-        for row in wines.matrix
+        record(
+            **dict(zip(FEATURES, row.tolist(), strict=True)), data_type=data_type_of(number, types)
+        ).SerializeToString()
+        for number, row in enumerate(rows)
     ]
 
 

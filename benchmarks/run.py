@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -16,11 +16,11 @@ from pathlib import Path
 from benchmarks import kill, latency, soak, start, swaps, throughput
 from benchmarks.broker import broker
 from benchmarks.discovery import Entry, entries, find_peers, install
-from benchmarks.figures import Book, Failure, Figure, Scaling, Throughput
+from benchmarks.figures import Book, Failure, Figure, Scaling, SeveralTypes, Throughput
 from benchmarks.machine import environment
-from benchmarks.models import KINDS
+from benchmarks.models import DATA_TYPE, KINDS
 from benchmarks.peer import NotRunnableError, Peer
-from benchmarks.records import fill, wine_json
+from benchmarks.records import data_types, fill, wine_json, wine_values
 from benchmarks.tables import all_lines
 from benchmarks.topics import Topics
 from benchmarks.words import account, cost_words, delay_words, swap_words
@@ -30,8 +30,10 @@ _MODELS = ("bytes", *KINDS)
 _DELIVERIES = ("at_least_once", "exactly_once")
 JSON_SHARE = 10  # those who need JSON are slow, and a request of it is three times the size of a record
 SCALING_PEERS = ("worker", "java-loop")
+TYPED_PEERS = ("worker", "java-loop")
+TYPES = 4
 OURS = ("worker",)
-PARTS = ("start", "throughput", "latency", "swap", "kill", "scaling", "soak")
+PARTS = ("start", "throughput", "types", "latency", "swap", "kill", "scaling", "soak")
 _BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()), "", "at_least_once")
 
 
@@ -87,6 +89,11 @@ class Run:
         """One and two processes of those systems that share work on this machine by themselves."""
         wanted = [entry for entry in self._one_model() if entry.peer.name in SCALING_PEERS]
         self._rounds("scaling", Scaling, wanted, (1, 2))
+
+    def types(self) -> None:
+        """Several data types in one stream, for systems that give each a model of its own."""
+        wanted = [entry for entry in self._wanted if entry.model and entry.peer.name in TYPED_PEERS]
+        self._rounds("types", SeveralTypes, wanted, (1,), data_types(TYPES))
 
     def warm_kafka(self) -> None:
         """Kafka compiles its own code for half a minute of work, on the cores that are measured: not in a system's time."""
@@ -146,11 +153,18 @@ class Run:
                     ),
                 )
 
-    def _rounds(self, part: str, kind: type[Throughput], wanted: list[Entry], processes: tuple[int, ...]) -> None:
+    def _rounds(
+        self,
+        part: str,
+        kind: type[Throughput],
+        wanted: list[Entry],
+        processes: tuple[int, ...],
+        types: Sequence[str] = (DATA_TYPE,),
+    ) -> None:
         window = throughput.SIZES[self._options.records]
         with self._topics.new("backlog") as source, self._topics.new("backlog-json") as json_source:
             say(f"writing {window.backlog:,} records")
-            fill(self._topics.bootstrap, source, window.backlog)
+            fill(self._topics.bootstrap, source, window.backlog, wine_values(types=types))
             if any(entry.peer.wire == "v2-json" for entry in wanted):
                 fill(self._topics.bootstrap, json_source, window.backlog // JSON_SHARE, wine_json())
             sources = {"protobuf": source, "v2-json": json_source}
@@ -159,7 +173,15 @@ class Run:
             for round_ in range(self._options.runs):
                 for entry, count in runs if round_ % 2 == 0 else runs[::-1]:
                     measure = partial(
-                        throughput.measure, entry, self._topics, sources[entry.peer.wire], window, round_, count, kind
+                        throughput.measure,
+                        entry,
+                        self._topics,
+                        sources[entry.peer.wire],
+                        window,
+                        round_,
+                        count,
+                        kind,
+                        types,
                     )
                     if (entry, count) not in failed and not self._try(part, entry, measure, cost_words):
                         failed.add((entry, count))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.figures import Book, Throughput
+from benchmarks.figures import Book, SeveralTypes, Throughput
 from benchmarks.summary import REFERENCE, Cost, costs
 
 
 def all_lines(book: Book) -> Iterator[str]:
     """What a run found, part by part; only the parts that it had."""
     yield from cost_lines(costs(book.of(Throughput)))
+    if typed := costs(book.of(SeveralTypes)):
+        yield "four data types:"
+        yield from cost_lines(typed)
     for failure in book.failures:
         yield f"{failure.part}: {failure.peer} {failure.model} {failure.delivery}: {failure.reason}"
 

@@ -7,6 +7,7 @@ a machine with other work to do, for a slow phase hits both; the order turns rou
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.accounting import Known, Verdict, judge
@@ -15,6 +16,7 @@ from benchmarks.discovery import Entry
 from benchmarks.figures import Throughput
 from benchmarks.launch import NoProgressError, Site, site
 from benchmarks.machine import Watch
+from benchmarks.models import DATA_TYPE
 from benchmarks.reader import next_chunk, reading
 from benchmarks.topics import Topics
 from sluice.demo.wine import ROWS
@@ -58,6 +60,7 @@ def measure(
     round_: int,
     processes: int = 1,
     kind: type[Throughput] = Throughput,
+    types: Sequence[str] = (DATA_TYPE,),
 ) -> Throughput:
     """One run of one system.
 
@@ -66,7 +69,7 @@ def measure(
         NoProgressError: It was too slow to reach the window or its end, or the backlog ran dry in the window.
     """
     window = window.for_slow() if entry.peer.is_slow else window
-    with site(entry, topics, source, processes) as run:
+    with site(entry, topics, source, processes, types) as run:
         run.start()
         start_seconds = run.wait_for_first(_START_SECONDS)
         first = run.wait_for(window.warm, _WINDOW_SECONDS)

@@ -9,6 +9,8 @@ from benchmarks.report.markdown import markdown, name
 from benchmarks.report.sources import Source, Sources
 from benchmarks.summary import costs
 
+_OF_PART = {"throughput": "", "types": ", four data types"}
+
 
 def machines(sources: Sources) -> str:
     """What each part was measured on, when, and from which file."""
@@ -36,7 +38,16 @@ def machines(sources: Sources) -> str:
 
 def cost_tables(sources: Sources) -> str:
     """One table a model; the relay, which scores nothing, in each."""
-    return "\n\n".join(_costs(source, model) for source in sources.get("throughput", ()) for model in source.models)
+    return _cost_tables(sources, "throughput")
+
+
+def typed_cost_tables(sources: Sources) -> str:
+    """The same, with several data types in the stream."""
+    return _cost_tables(sources, "types")
+
+
+def _cost_tables(sources: Sources, part: str) -> str:
+    return "\n\n".join(_costs(source, model) for source in sources.get(part, ()) for model in source.models)
 
 
 def _costs(source: Source, model: str) -> str:
@@ -57,7 +68,7 @@ def _costs(source: Source, model: str) -> str:
         if cost.is_right
     ]
     head = ("system", "CPU us a record", "min-max", "x Java loop", "in each round", "records/s", "MB", "bytes", "load")
-    out = f"### {model.capitalize()}\n\n{markdown(head, rows)}"
+    out = f"### {model.capitalize()}{_OF_PART[source.kind.part]}\n\n{markdown(head, rows)}"
     if wrong := [name(cost.system) for cost in found if not cost.is_right]:
         out += f"\n\nNot ranked, because results were wrong or incomplete: {', '.join(wrong)}."
     return out

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Book, Scaling, Throughput, from_json
+from benchmarks.figures import Book, Scaling, SeveralTypes, Throughput, from_json
 from benchmarks.kill import Kill
 from benchmarks.latency import Latency
 from benchmarks.soak import Soak
 from benchmarks.start import Start
 from benchmarks.swaps import Swaps
 
-KINDS: tuple[type[Any], ...] = (Start, Throughput, Scaling, Latency, Swaps, Kill, Soak)
-_BY_MODEL = (Start, Throughput)
+KINDS: tuple[type[Any], ...] = (Start, Throughput, SeveralTypes, Scaling, Latency, Swaps, Kill, Soak)
+_BY_MODEL = (Start, Throughput, SeveralTypes)
 
 
 @dataclass(frozen=True, slots=True)

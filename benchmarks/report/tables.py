@@ -11,7 +11,7 @@ from benchmarks.figures import Figure, Scaling
 from benchmarks.kill import Kill
 from benchmarks.latency import BASELINE, Latency
 from benchmarks.report.markdown import markdown, name
-from benchmarks.report.overview import cost_tables, failures, machines, peers
+from benchmarks.report.overview import cost_tables, failures, machines, peers, typed_cost_tables
 from benchmarks.report.sources import Sources
 from benchmarks.soak import Soak
 from benchmarks.start import Start
@@ -211,6 +211,7 @@ def _median_extra(each: Swaps) -> float:
 TABLES: dict[str, Callable[[Sources], str]] = {
     "machines": machines,
     "costs": cost_tables,
+    "typed-costs": typed_cost_tables,
     "starts": starts,
     "latencies": latencies,
     "swaps": swap_table,

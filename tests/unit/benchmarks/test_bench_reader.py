@@ -4,7 +4,7 @@ import pytest
 from modelserving.v1.records_pb2 import ScoreResult
 
 from benchmarks.reader import Decoder
-from benchmarks.records import key, wine_values
+from benchmarks.records import data_type_of, data_types, key, message_class, wine_values
 
 TRUE = {
     "model": "wine", "model_version": 1, "sha256": bytes(range(32)), "data_type": "wine", "topic": "in", "partition": 3,
@@ -47,6 +47,29 @@ def test_a_true_result_has_no_flaw():
 )  # fmt: skip
 def test_a_field_that_is_not_so_is_a_flaw(untrue):
     assert decoded(ScoreResult(**{**TRUE, **untrue}).SerializeToString()).flawed[0]
+
+
+def test_with_several_data_types_each_record_has_the_type_and_the_model_that_are_its():
+    types = data_types(4)
+    assert types == ("wine", "wine-2", "wine-3", "wine-4")
+
+    def flawed(**said: str) -> bool:
+        value = ScoreResult(**{**TRUE, **said}).SerializeToString()
+        return bool(Decoder("tree", "protobuf", "in", types).decode([Message(key(NUMBER, 77), value)]).flawed[0])
+
+    assert not flawed(data_type="wine-2", model="wine-2")
+    assert flawed(data_type="wine-2", model="wine")
+    assert flawed(data_type="wine", model="wine")
+
+
+def test_records_of_each_partition_have_all_types_in_turn():
+    record, types = message_class(), data_types(4)
+    found = [record.FromString(value).data_type for value in wine_values(types=types)]
+
+    assert found == [data_type_of(number, types) for number in range(len(found))]
+    assert found[3 : 4 * 5 : 4] == ["wine", "wine-2", "wine-3", "wine-4", "wine"]
+    with pytest.raises(ValueError, match="3 types"):
+        wine_values(types=data_types(3))
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\xff\xff"])

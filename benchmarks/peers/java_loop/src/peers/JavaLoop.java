@@ -1,7 +1,10 @@
 package peers;
 
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -9,6 +12,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 /** Puts the parts together: the control log, as many loops as processes are asked for, an orderly end at SIGTERM. */
 public final class JavaLoop {
   private static final long STOP_MILLIS = 15_000;
+  private static final int MOST_TYPES = 64;
 
   private JavaLoop() {}
 
@@ -31,14 +35,40 @@ public final class JavaLoop {
   }
 
   private static ScoringLoop<?> scoring(Settings settings, int number, ControlLog control) {
-    ResultEncoder encoder = new ResultEncoder(settings.input(), ScoringLoop.worker(number));
+    // The decoder gives all records of one data type the same array, so that it can be looked up without a string.
+    Map<byte[], ScoredType> types = new IdentityHashMap<>();
     Function<ConsumerRecord<byte[], Wine>, byte[]> score =
-        record ->
-            record.value() == null
-                ? null
-                : encoder.scored(
-                    control.serving(), record.value(), record.partition(), record.offset(), record.timestamp());
+        record -> {
+          Wine wine = record.value();
+          if (wine == null) {
+            return null;
+          }
+          ScoredType type = types.get(wine.dataType());
+          if (type == null) {
+            type = new ScoredType(settings, number, control, wine.dataType());
+            if (types.size() < MOST_TYPES) {
+              types.put(wine.dataType(), type);
+            }
+          }
+          ServedModel model = type.slot.serving();
+          return model == null
+              ? null
+              : type.encoder.scored(model, wine, record.partition(), record.offset(), record.timestamp());
+        };
     return new ScoringLoop<>(settings, number, new WineDecoder(), score);
+  }
+
+  /** What records of one data type are scored and written with. */
+  private static final class ScoredType {
+    private final ControlLog.Slot slot;
+    private final ResultEncoder encoder;
+
+    private ScoredType(Settings settings, int number, ControlLog control, byte[] encoded) {
+      // A field of a result: tag, length, text.
+      String name = encoded.length == 0 ? "" : new String(encoded, 2, encoded.length - 2, StandardCharsets.UTF_8);
+      slot = control.slot(name);
+      encoder = new ResultEncoder(settings.input(), ScoringLoop.worker(number));
+    }
   }
 
   private static void stop(List<ScoringLoop<?>> loops, List<Thread> threads) {

@@ -26,7 +26,7 @@ import org.apache.kafka.common.serialization.Deserializer;
  *
  * <p>Offsets are committed after a flush, so after the broker acknowledged every result of the records below them. Exactly
  * once, a transaction of a second has the results and the offsets. A result that the broker refuses ends the process before
- * anything is committed. A record that is not a wine is said on standard error and passed over.
+ * anything is committed. A record that is not a wine, or has no model, is said on standard error and passed over.
  *
  * <p>While there is a backlog, results wait for full batches; a loop that has caught up sends them at once. Exactly once,
  * results are seen when their transaction ends, so nothing would be gained.
@@ -131,7 +131,7 @@ final class ScoringLoop<V> implements Runnable {
       for (ConsumerRecord<byte[], V> record : records.records(partition)) {
         byte[] result = work.apply(record);
         if (result == null) {
-          System.err.println("not a wine: partition " + record.partition() + ", offset " + record.offset());
+          System.err.println("not a wine, or no model: partition " + record.partition() + ", offset " + record.offset());
           continue;
         }
         producer.send(new ProducerRecord<>(output, record.key(), result), acknowledged);
