@@ -2,9 +2,12 @@
 
 import gc
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -29,6 +32,27 @@ def _collect_cycles() -> Iterator[None]:
 
 USE_RUNNING_KAFKA = "SLUICE_TEST_KAFKA"
 """Environment variable: `host:port` of a broker to test against instead of starting one for the session."""
+
+_SHARED: ExitStack = ExitStack()
+"""What the process that hands out tests runs for those that run them."""
+_ADDRESS: list[str] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Test processes share one broker: each of its own would start, compile and idle at the cost of the tests."""
+    if USE_RUNNING_KAFKA in os.environ:
+        return
+    if not _ADDRESS:
+        folder = _SHARED.enter_context(tempfile.TemporaryDirectory(prefix="sluice-tests-"))
+        running = _start_broker(Path(folder), session_seconds=120)
+        _SHARED.callback(running.stop)
+        _ADDRESS.append(running.bootstrap)
+    node.workerinput[USE_RUNNING_KAFKA] = _ADDRESS[0]
+
+
+def pytest_unconfigure() -> None:
+    _SHARED.close()
 
 
 class KafkaServer:
@@ -69,9 +93,10 @@ class RestartableKafka(KafkaServer):
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """One real broker for the whole session."""
-    if bootstrap := os.environ.get(USE_RUNNING_KAFKA):
+    shared = getattr(request.config, "workerinput", {}).get(USE_RUNNING_KAFKA)
+    if bootstrap := os.environ.get(USE_RUNNING_KAFKA, shared):
         yield KafkaServer(bootstrap)
         return
     # It is never killed, so nobody waits for its session to end, and a machine that stands still must not end it.

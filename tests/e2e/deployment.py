@@ -98,6 +98,10 @@ class WorkerProcess:
             self.process.send_signal(signal.SIGTERM)
         return self.process.wait(patient(30))
 
+    def has_lost_partitions(self) -> bool:
+        """The group took them away: the worker, or Kafka, stood still for longer than a session of 6 s."""
+        return '"event": "partitions.lost"' in self.log.read_text(errors="replace")
+
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3_000:]
 
@@ -293,6 +297,15 @@ class Deployment:
 
     def read_results(self, count: int, seconds: float = 60.0) -> list[ScoreResult]:
         return [ScoreResult.FromString(record.value()) for record in self.read(self.results, count, seconds)]
+
+    def read_results_of(self, records: int, seconds: float = 60.0) -> list[ScoreResult]:
+        """All results there are as soon as so many records have one; at least once, some may have several."""
+        parsed: list[ScoreResult] = []
+        for _ in tries(seconds):
+            parsed += [ScoreResult.FromString(each.value()) for each in self.follow(self.results)[len(parsed) :]]
+            if len({(row.partition, row.offset) for row in parsed}) >= records:
+                return parsed
+        raise AssertionError(f"{len(parsed)} results, not of {records} records, after {patient(seconds):g} s")
 
     def read_dead_letters(self, count: int, seconds: float = 60.0) -> list[DeadLetter]:
         records = self.read(self.dead_letters, count, seconds, partitions=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from deployment import Deployment, wine_values
+from modelserving.v1.records_pb2 import ScoreResult
 
 
 class Sending:
@@ -36,6 +38,12 @@ class Sending:
                 self._stop.wait(self._pause)
         except BaseException as error:
             self.error = error
+
+
+def assert_once(deployment: Deployment, results: Sequence[ScoreResult], records: int) -> None:
+    """Each record has one result; a second one only where Kafka took partitions from a worker that did nothing wrong."""
+    assert len(set(coordinates(results))) == records, "records were lost"
+    assert len(results) == records or any(worker.has_lost_partitions() for worker in deployment.workers)
 
 
 def coordinates(results) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from deployment import GRAPH, LINEAR, TREE, make_deployment, until, wine_values
 from modelserving.v1.control_pb2 import ModelReport
-from sending import Sending, coordinates
+from sending import Sending, assert_once, coordinates
 
 from sluice.stack.ports import free_port
 
@@ -40,7 +40,7 @@ def test_killing_workers_under_load_loses_nothing(deployment, delivery):
             victim = workers[i % 2]
             victim.kill()
             workers[i % 2] = deployment.start_worker()
-    results = deployment.read_results(sending.sent, 120)
+    results = deployment.read_results_of(sending.sent, 120)
 
     found = coordinates(results)
     assert len(set(found)) == sending.sent, "records were lost"
@@ -71,7 +71,7 @@ def test_a_worker_that_was_stopped_for_long_repeats_nothing_when_exactly_once(de
         until(lambda: zombie.has_ended() or zombie.answers_ready(), 60, "the zombie is back, or has ended")
         resumed = sending.sent
         until(lambda: sending.sent > resumed + 4_000, 60, "records flow on")
-    results = deployment.read_results(sending.sent, 120)
+    results = deployment.read_results_of(sending.sent, 120)
 
     assert len(results) == len(set(coordinates(results))) == sending.sent
     assert other.process.poll() is None
@@ -87,15 +87,15 @@ def test_killing_the_pmml_child_under_load_loses_and_repeats_nothing(deployment)
     deployment.publish(TREE)
     worker = deployment.start_worker()
 
-    with Sending(deployment) as sending:
+    with Sending(deployment, pause_seconds=0.02) as sending:
         for _ in range(3):
             before = sending.sent
             until(lambda before=before: sending.sent > before + 2_000, 60, "records flow")
             for child in pmml_children(worker):
                 child.kill()
-    results = deployment.read_results(sending.sent, 120)
+    results = deployment.read_results_of(sending.sent, 120)
 
-    assert len(results) == len(set(coordinates(results))) == sending.sent
+    assert_once(deployment, results, sending.sent)
     assert sum(deployment.end_offsets(deployment.dead_letters, 1)) == 0
     assert worker.process.poll() is None
 
@@ -112,7 +112,7 @@ def test_a_pmml_child_that_hangs_is_replaced_and_no_record_is_lost(deployment):
         os.kill(child.pid, signal.SIGSTOP)
     deployment.send(wine_values()[:400])
 
-    results = deployment.read_results(440, 120)
+    results = deployment.read_results_of(440, 120)
     assert len(set(coordinates(results))) == 440
     assert sum(deployment.end_offsets(deployment.dead_letters, 1)) == 0
 
@@ -136,7 +136,7 @@ def test_a_broker_that_is_killed_and_back_costs_nothing(kafka_restartable, tmp_p
             back = sending.sent
             until(lambda: sending.sent > back + 1_200, 90, "records flow again")
         total = sending.sent + 1_000
-        results = deployment.read_results(total, 120)
+        results = deployment.read_results_of(total, 120)
 
         assert len(set(coordinates(results))) == total
         if delivery == "exactly_once":

@@ -3,7 +3,7 @@
 import pytest
 from deployment import LINEAR, TREE, until, wine_values
 from modelserving.v1.control_pb2 import ModelReport
-from sending import Sending, coordinates
+from sending import Sending, assert_once
 
 from serving.core.placement import partition_of
 
@@ -31,9 +31,9 @@ def test_a_worker_that_joins_takes_partitions_and_one_that_leaves_gives_them_bac
         assert second.stop() == 0
         left = sending.sent
         until(lambda: sending.sent > left + 2_000, 60, "records flow on")
-    results = deployment.read_results(sending.sent, 120)
+    results = deployment.read_results_of(sending.sent, 120)
 
-    assert len(results) == len(set(coordinates(results))) == sending.sent
+    assert_once(deployment, results, sending.sent)
     assert {row.worker for row in results} == {"first", "second"}
     assert first.stop() == 0
 

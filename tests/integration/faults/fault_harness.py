@@ -277,7 +277,11 @@ class Stage:
             repeated_seconds=ledger.repeated_seconds(self.disturbances),
             gap_seconds=ledger.longest_gap(),
             exits=exits,
-            notes={**self.notes, **({"refused": load.refused} if load.refused else {})},
+            notes={
+                **self.notes,
+                "repeats": dict(ledger.pairs()),
+                **({"refused": load.refused} if load.refused else {}),
+            },
         )
 
 
@@ -307,15 +311,26 @@ class _Ledger:
         )
 
     def repeated_seconds(self, disturbances: list[Disturbance]) -> float:
+        """How long before a disturbance of its writer a result was written that was written again; infinite without one.
+
+        A worker that stood still and goes on may first write what it held in its hands: that repeats no earlier second.
+        """
         longest = 0.0
         for copies in self.copies.values():
-            for written, writer in sorted(copies)[:-1]:
+            ordered = sorted(copies)
+            for at, (written, writer) in enumerate(ordered[:-1]):
                 before = [
                     max(0.0, one.began - written)
                     for one in disturbances
                     if one.worker in (None, writer) and written <= one.ended + 1.0
                 ]
-                longest = max(longest, min(before, default=float("inf")))
+                held = [
+                    0.0
+                    for one in disturbances
+                    for later, by in ordered[at + 1 :]
+                    if by == one.worker and one.began <= later <= one.ended + 1.0
+                ]
+                longest = max(longest, min(before + held, default=float("inf")))
         return longest
 
     def longest_gap(self) -> float:

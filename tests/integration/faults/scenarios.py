@@ -9,12 +9,13 @@ from collections.abc import Callable
 from contextlib import closing
 
 from fault_harness import Account, Load, Stage
+from fault_settings import SESSION_SECONDS
 
 SETTLE_SECONDS = 2.0
 """Load before the first disturbance."""
 
-ZOMBIE_SECONDS = 8.5
-"""Longer than the session of 6 s: the group takes the partitions away from a stopped worker."""
+ZOMBIE_SECONDS = SESSION_SECONDS + 3.0
+"""The group takes the partitions away from a worker that is stopped for so long."""
 
 
 def _two_workers(stage: Stage, rate: float, **settings: object) -> Load:
