@@ -68,8 +68,8 @@ def serve(plane: ControlPlane, key: str, version: int = PLAIN, **members) -> Non
     assert plane.operation(change, wait=60)["state"] == "succeeded"
 
 
-def flow(sending: Sending, records: int = 1_200) -> None:
-    """Let so many more records flow."""
+def flow(sending: Sending, records: int = 2_400) -> None:
+    """Let so many more records flow: several times all keys, beyond a cut that lies ahead."""
     at = sending.sent
     until(lambda: sending.sent >= at + records, 60, "records flow")
 
