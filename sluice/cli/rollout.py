@@ -19,7 +19,7 @@ from sluice.cli.groups import group_of
 from sluice.cli.output import ago, print_columns, print_json
 from sluice.cli.rollout_text import DEFAULT_STEPS, guard_of, rollout_lines, state_line, step_text, steps_of, told_text
 from sluice.cli.writing import ActorOption, DeadlineOption, DryRunOption, ReasonOption, TimeoutOption
-from sluice.client import Client, Target
+from sluice.client import Client, StaleError, Target
 from sluice.client.routing import Rollout
 from sluice.stack.lifecycle import DEFAULT_FOLDER
 
@@ -247,14 +247,34 @@ def _steer(
     api: str | None, data: Path, as_json: bool,
 ) -> None:  # fmt: skip
     with connected(api, data, actor) as client:
-        before = _find(client, key, id)
-        found = client.steer_rollout(key, before.id, action, revision=before.revision, reason=reason, dry_run=dry_run)
+        found = steered(client, _find(client, key, id), action, reason, dry_run)
         if not wait or dry_run:
             _show(found, as_json)
             if dry_run and not as_json:
                 typer.echo("Nothing was written.")
             return
         _watch(client, found, timeout, as_json, is_wanted_back=action == "abort")
+
+
+def steered(client: Client, rollout: Rollout, action: str, reason: str, dry_run: bool) -> Rollout:
+    """Steer a rollout as it was read, or as it is by now if it has only taken steps since.
+
+    Steps are taken while somebody writes "pause", and are no reason to refuse that. What anybody decided meanwhile is.
+
+    Raises:
+        StaleError: Somebody, or a guard, has steered it since.
+    """
+    while True:
+        try:
+            return client.steer_rollout(
+                rollout.key, rollout.id, action, revision=rollout.revision, reason=reason, dry_run=dry_run
+            )
+        except StaleError:
+            now = client.rollout(rollout.key, rollout.id)
+            news = [told for told in now.story if told.control_offset > rollout.revision]
+            if not news or any(told.action != "step" for told in news):
+                raise
+            rollout = now
 
 
 def _show(rollout: Rollout, as_json: bool) -> None:

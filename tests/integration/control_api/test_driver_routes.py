@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api_processes import Replica, eventually
+from api_processes import Replica
 from confluent_kafka import Producer
 from driver_worker import DutifulWorker, LogView
+from patience import until
 
 from model_store.core.commands import ChangeRoute, ClaimJob, RegisterVersion, ReportJob, SetPolicy
 from model_store.core.descriptor import Descriptor
@@ -95,7 +96,7 @@ def test_a_rollout_is_started_seen_steered_and_over(place: Any, log: LogView, wo
     assert started.headers["Location"] == f"/api/v1/operations/{rollout['operation']}"
     assert (rollout["actor"], rollout["reason"], rollout["state"]) == ("anna", "it is better", "running")
     path = f"{WINE}/{rollout['id']}"
-    eventually(lambda: replica.get(path)["step"] == 2)
+    until(lambda: replica.get(path)["step"] == 2)
     found = replica.client.get(path)
     assert found.json()["steps"][1] == {"weight": 0.29, "bake_seconds": 600.0}
     assert found.json()["next"].startswith("bakes until ")
@@ -113,7 +114,7 @@ def test_a_rollout_is_started_seen_steered_and_over(place: Any, log: LogView, wo
     promoted = replica.client.post(f"{path}:promote", headers={"If-Match": paused.headers["ETag"]})
 
     assert promoted.status_code == 200, promoted.text
-    over = eventually(lambda: (r := replica.get(path))["state"] == "succeeded" and r)
+    over = until(lambda: (r := replica.get(path))["state"] == "succeeded" and r)
     assert over["next"] == ""
     assert [told["action"] for told in over["story"]] == [
         "started", "step", "step", "pause", "promote", "step", "complete",
@@ -128,11 +129,11 @@ def test_a_rollout_that_is_aborted_goes_back(place: Any, log: LogView, worker: S
     begin(log)
     caught_up(replica, log)
     rollout = replica.client.post(WINE, json={**ROLLOUT, "steps": [{"weight": 50}, {"weight": 100}]}).json()
-    eventually(lambda: replica.get(f"{WINE}/{rollout['id']}")["step"] == 1)
+    until(lambda: replica.get(f"{WINE}/{rollout['id']}")["step"] == 1)
 
     replica.client.post(f"{WINE}/{rollout['id']}:abort", headers={"If-Match": "*"}).raise_for_status()
 
-    eventually(lambda: replica.get(f"{WINE}/{rollout['id']}")["state"] == "aborted")
+    until(lambda: replica.get(f"{WINE}/{rollout['id']}")["state"] == "aborted")
     assert log.until(lambda: log.catalogue.routes["wine"].plan) == log.catalogue.routes["wine"].entries[0].plan
 
 
@@ -163,7 +164,10 @@ def test_a_rollout_says_who_it_waits_for(place: Any, log: LogView, worker: Start
     caught_up(replica, log)
     rollout = replica.client.post(WINE, json=ROLLOUT).json()
 
-    found = eventually(lambda: (r := replica.get(f"{WINE}/{rollout['id']}"))["change"] and r)
+    # Before the worker's group has joined and settled, it waits for that, too.
+    found = until(
+        lambda: (r := replica.get(f"{WINE}/{rollout['id']}"))["next"].endswith(": w1 has not loaded it") and r
+    )
 
     assert found["next"] == f"change {found['change']} waits: w1 has not loaded it"
 
