@@ -25,6 +25,7 @@ from serving.feed.errors import BatchNotReturnedError, ConsumerFailedError
 from serving.feed.exactly_once import ExactlyOnce
 from serving.feed.lanes import Key, Lane
 from serving.feed.limits import read_limits
+from serving.feed.pace import Pace
 from serving.feed.placement import Placement
 from serving.feed.reader import Reader
 from serving.feed.runs import Header, Run
@@ -170,6 +171,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._failure: BaseException | None = None
         self._is_stopping = False
         self._longest_read = 0.0
+        self._just_read = 0
         self._thread = ThreadPoolExecutor(1, "feed")
         self._assignments = Assignments(
             self._lanes,
@@ -307,6 +309,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         await self._in_thread(self._writer.learn, self._outputs)
         self._reader = Reader(self._consumer_properties, self._on_commit, is_bulk=not self._headers)
         self._wake = Wake()
+        self._pace = Pace()
         self._is_woken = self._reader.wake(self._wake.descriptor)
         self._commitment = self._make_commitment(properties)
         await self._in_thread(self._commitment.start)
@@ -356,6 +359,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         finally:
             self._assignments.close()
             self._wake.close()
+            self._pace.close()
 
     def _close(self) -> None:
         """Leave the group at once, so that others take over without a time-out. Blocks."""
@@ -383,7 +387,6 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 self._assignments.rewind()
             await self._assignments.serve(self._in_thread)
             if runs:
-                self._begin_interval()
                 await self._take(runs)
             if self._touched:
                 await self._look_again()
@@ -403,7 +406,10 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         return []
 
     async def _read(self) -> list[tuple[Key, Run]]:
-        """Records that are there; sleep if there are none."""
+        """Records that are there; sleep if there are none, and let some gather where cores are scarce."""
+        rest = self._pace.rest_seconds(self._just_read)
+        if rest and not self._in_flight:
+            await asyncio.sleep(rest)
         runs = await self._read_now()
         if runs:
             return runs
@@ -417,6 +423,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             return late
         start = time.monotonic()
         runs = self._reader.read(self._batch_records)
+        self._just_read = sum(len(run) for _, run in runs)
         self._longest_read = max(self._longest_read, time.monotonic() - start)
         return runs
 
@@ -444,11 +451,6 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             batches += self._offer(lane, run)
         await self._hand_out(batches)
 
-    def _begin_interval(self) -> None:
-        """A transaction's interval begins with its first batch, however long nothing came before."""
-        if self._commitment.must_drain and not self._in_flight and not self._commitment.is_dirty:
-            self._committed_at = time.monotonic()
-
     def _offer(self, lane: Lane, run: Run) -> list[ColumnBatch]:
         """What lies below the hold, as a batch, if anything; keep the rest, and stop fetching this partition."""
         if lane.kept:
@@ -462,6 +464,8 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 self._reader.pause(lane)
         if below is None:
             return []
+        if not self._in_flight:
+            self._begin_interval()
         ticket = lane.hand_out(below.last + 1, time.monotonic())
         batch = ColumnBatch(
             ticket, below, wants_headers=lane.topic in self._headers, take_back=self._take_back, fail=self.fail
@@ -470,6 +474,11 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._counts.batches += 1
         self._counts.records += len(below)
         return [batch]
+
+    def _begin_interval(self) -> None:
+        """A transaction's interval begins with its first batch: else part of it is over, and less fits into it."""
+        if self._commitment.must_drain and not self._commitment.is_dirty:
+            self._committed_at = time.monotonic()
 
     async def _hand_out(self, batches: Sequence[ColumnBatch]) -> None:
         for batch in batches[:-1]:

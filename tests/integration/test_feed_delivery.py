@@ -1,6 +1,7 @@
 """The feed in this process against a real broker: what is handed out, what is written, what is committed."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -318,6 +319,31 @@ def test_batches_that_come_back_out_of_order_are_committed_in_order(
     assert before == 0
     assert committed(kafka, group, source) == 40
     assert sorted(int(record.value()) for record in read_all(kafka, results, 40)) == list(range(40))
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_transactions_interval_begins_with_its_first_batch(
+    kafka: Any, source: str, results: str, is_held: bool
+) -> None:
+    async def scenario() -> tuple[float, float]:
+        # So long that no commit without records begins it anew.
+        settings = {"delivery": "exactly_once", "commit_seconds": 3_600.0}
+        async with running(kafka, {source: StartAt.EARLIEST}, relay_to(results), **settings) as stage:
+            await stage.until(lambda: stage.feed.assignment(source, 0) is not None)
+            if is_held:
+                stage.feed.hold(source, 0, 0)
+            before = time.monotonic()
+            await asyncio.to_thread(fill, kafka, source, 10)
+            if is_held:
+                await stage.until(lambda: stage.feed.end(source, 0) == 10)
+                before = time.monotonic()
+                stage.feed.release(source, 0)
+            await stage.until(lambda: stage.feed.statistics().outputs == 10)
+            return before, stage.feed._committed_at
+
+    before, began = asyncio.run(scenario())
+
+    assert began >= before
 
 
 def test_nothing_at_or_above_a_hold_is_handed_out_until_its_release(kafka: Any, source: str, results: str) -> None:
