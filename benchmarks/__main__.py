@@ -12,6 +12,7 @@ heavy, size, guard   suites of their own
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         print("`python -m benchmarks run --help` says what there is to choose.")
         return 0
+    # Where Python may keep nothing, each start compiles all of a system's libraries anew: not the system's doing.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     command, rest = (arguments[0], arguments[1:]) if arguments and arguments[0] in COMMANDS else ("run", arguments)
     try:
         module = importlib.import_module(COMMANDS[command])

@@ -10,7 +10,8 @@ these fields: `model`, `model_version`, `sha256` (32 bytes), `data_type`, `topic
 (`acks=all`), an idempotent producer where the system lets one have it, offsets committed after what they cover was
 acknowledged, about once a second. A `modelserving.v1.ModelDescriptor` on `CONTROL` replaces the model at once. The first
 descriptor there is that of `MODEL` itself and was written before the start, so that all results have the same provenance:
-version 1, control offset 0.
+version 1, control offset 0. Where records have several data types, each has a model of its own name, and the log begins with a
+descriptor of each; only peers that route by data type are asked for that.
 
 The environment of the process:
 

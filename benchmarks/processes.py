@@ -20,11 +20,6 @@ class EndedError(Exception):
     """The system ended by itself; the message has the last lines that it wrote."""
 
 
-def _inherited() -> dict[str, str]:
-    """Where Python may keep nothing, each start compiles all of a system's libraries anew: not the system's doing."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
 class ProcessTree:
     """One program and all its children; stopped when the block ends."""
 
@@ -34,7 +29,7 @@ class ProcessTree:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 list(command),
-                env={**_inherited(), **environment},
+                env={**os.environ, **environment},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -93,7 +93,7 @@ class Decoder:
             traced == index
             and result.topic == self._source
             and result.data_type == data_type_of(index, self._types)
-            and (result.model == result.data_type or (len(self._types) == 1 and bool(result.model)))
+            and result.model == result.data_type  # the model of a data type has its name
             and bool(result.worker)
             and len(result.sha256) == 32
             and result.record_timestamp_ms > 0

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import Producer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from benchmarks.models import DATA_TYPE
 from sluice.demo.wine import DESCRIPTOR_SET, FEATURES, MESSAGE, Wines, make_wines
 
 PARTITIONS = 4
@@ -28,7 +29,7 @@ def message_class() -> type:
 
 def data_types(count: int) -> tuple[str, ...]:
     """Names of so many data types; the first is the one that all records have where there is one."""
-    return ("wine", *(f"wine-{number}" for number in range(2, count + 1)))
+    return (DATA_TYPE, *(f"{DATA_TYPE}-{number}" for number in range(2, count + 1)))
 
 
 def data_type_of(index: int, types: Sequence[str]) -> str:
@@ -36,7 +37,7 @@ def data_type_of(index: int, types: Sequence[str]) -> str:
     return types[index // PARTITIONS % len(types)]
 
 
-def wine_values(wines: Wines | None = None, types: Sequence[str] = ("wine",)) -> list[bytes]:
+def wine_values(wines: Wines | None = None, types: Sequence[str] = (DATA_TYPE,)) -> list[bytes]:
     """One serialised record a bottle; record `i` of a topic is number `i % len()`, and has the type that is its.
 
     Raises:

@@ -8,9 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks import kill, latency, soak, start, swaps, throughput
@@ -34,6 +34,7 @@ TYPED_PEERS = ("worker", "java-loop")
 TYPES = 4
 OURS = ("worker",)
 PARTS = ("start", "throughput", "types", "latency", "swap", "kill", "scaling", "soak")
+_OF_DELAYS = frozenset({"latency", "swap"})
 _BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()), "", "at_least_once")
 
 
@@ -49,15 +50,15 @@ def main(arguments: list[str]) -> int:
     wanted = list(entries(peers, options.models, options.only, options.deliveries))
     ready = _installed(book, list(dict.fromkeys(entry.peer for entry in wanted)))
     wanted = [entry for entry in wanted if entry.peer in ready]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
-        say("starting Kafka" if options.kafka is None else f"using Kafka at {options.kafka}")
-        topics = Topics(stack.enter_context(broker(folder, options.kafka)))
-        run = Run(book, topics, options, wanted)
-        if options.kafka is None and {"latency", "swap"} & set(options.parts):
-            run.warm_kafka()
-        for part in options.parts:
-            getattr(run, part)()
+    for of_delays, parts in groupby(options.parts, key=_OF_DELAYS.__contains__):
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
+            say("starting Kafka" if options.kafka is None else f"using Kafka at {options.kafka}")
+            with broker(Path(folder), options.kafka, quick_compile=of_delays) as bootstrap:
+                run = Run(book, Topics(bootstrap), options, wanted)
+                if of_delays and options.kafka is None:
+                    run.warm_kafka()
+                for part in parts:
+                    getattr(run, part)()
     print("\n".join(all_lines(book)))
     say(f"figures: {options.out}")
     return 0 if book.figures else 1
@@ -96,10 +97,10 @@ class Run:
         self._rounds("types", SeveralTypes, wanted, (1,), data_types(TYPES))
 
     def warm_kafka(self) -> None:
-        """Kafka compiles its own code for half a minute of work, on the cores that are measured: not in a system's time."""
+        """Kafka compiles its own code in its first seconds of work, on the cores that are measured: not in a system's time."""
         say("warming Kafka up")
         try:
-            latency.measure_baseline(self._topics, max(latency.RATES), 8 if self._options.quick else 35)
+            latency.measure_baseline(self._topics, max(latency.RATES), 8 if self._options.quick else 15)
         except Exception as error:
             self._book.fail(
                 Failure("latency", latency.BASELINE, "", "", f"warming up: {type(error).__name__}: {error}")

@@ -12,7 +12,6 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 /** Puts the parts together: the control log, as many loops as processes are asked for, an orderly end at SIGTERM. */
 public final class JavaLoop {
   private static final long STOP_MILLIS = 15_000;
-  private static final int MOST_TYPES = 64;
 
   private JavaLoop() {}
 
@@ -46,7 +45,7 @@ public final class JavaLoop {
           ScoredType type = types.get(wine.dataType());
           if (type == null) {
             type = new ScoredType(settings, number, control, wine.dataType());
-            if (types.size() < MOST_TYPES) {
+            if (types.size() < WineDecoder.MOST_KNOWN_TYPES) {
               types.put(wine.dataType(), type);
             }
           }

@@ -21,7 +21,8 @@ public final class WineDecoder implements Deserializer<Wine> {
   private static final int DATA_TYPE_TAG = 12 << 3 | 2;
   private static final int RESULT_DATA_TYPE_TAG = 4 << 3 | 2;
   private static final byte[] NO_DATA_TYPE = {};
-  private static final int MOST_KNOWN_TYPES = 64;
+  /** Of these, all records of one type have the same array; of any beyond, each record has its own. */
+  static final int MOST_KNOWN_TYPES = 64;
   private static final int MALFORMED = -1;
 
   private byte[][] knownTypes = {};
