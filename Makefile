@@ -14,7 +14,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 ARGS ?=
 
-# Where this is set, every process would compile TensorFlow and all the rest anew at its start: 13 s of a core each.
+# Where this is set, every process compiles all that it imports anew at its start, and nothing is ever kept of it.
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTEST_ARGS ?=

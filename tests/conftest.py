@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,26 @@ def _collect_cycles() -> Iterator[None]:
 USE_RUNNING_KAFKA = "SLUICE_TEST_KAFKA"
 """Environment variable: `host:port` of a broker to test against instead of starting one for the session."""
 
-_SHARED: ExitStack = ExitStack()
+_UNDISTURBED_SESSION_SECONDS = 120
+"""Of a broker that is never killed: nobody waits for its session to end, and a machine that stands still must not end it."""
+
+_SHARED = ExitStack()
 """What the process that hands out tests runs for those that run them."""
-_ADDRESS: list[str] = []
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Test processes share one broker: each of its own would start, compile and idle at the cost of the tests."""
-    if USE_RUNNING_KAFKA in os.environ:
-        return
-    if not _ADDRESS:
-        folder = _SHARED.enter_context(tempfile.TemporaryDirectory(prefix="sluice-tests-"))
-        running = _start_broker(Path(folder), session_seconds=120)
-        _SHARED.callback(running.stop)
-        _ADDRESS.append(running.bootstrap)
-    node.workerinput[USE_RUNNING_KAFKA] = _ADDRESS[0]
+    node.workerinput[USE_RUNNING_KAFKA] = os.environ.get(USE_RUNNING_KAFKA) or _shared_broker()
+
+
+@cache
+def _shared_broker() -> str:
+    """Its address; it runs until this process has handed out all tests."""
+    folder = _SHARED.enter_context(tempfile.TemporaryDirectory(prefix="sluice-tests-"))
+    running = _start_broker(Path(folder), _UNDISTURBED_SESSION_SECONDS)
+    _SHARED.callback(running.stop)
+    return running.bootstrap
 
 
 def pytest_unconfigure() -> None:
@@ -99,8 +104,7 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if bootstrap := os.environ.get(USE_RUNNING_KAFKA, shared):
         yield KafkaServer(bootstrap)
         return
-    # It is never killed, so nobody waits for its session to end, and a machine that stands still must not end it.
-    running = _start_broker(tmp_path_factory.mktemp("kafka"), session_seconds=120)
+    running = _start_broker(tmp_path_factory.mktemp("kafka"), _UNDISTURBED_SESSION_SECONDS)
     yield KafkaServer(running.bootstrap)
     running.stop()
 

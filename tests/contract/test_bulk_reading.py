@@ -4,14 +4,14 @@ import os
 import select
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from patience import patient
+from patience import patient, until
 
 from serving.feed import lent_messages
 from serving.feed.bulk_consumer import BulkConsumer, ReadError
@@ -81,13 +81,6 @@ def read_singly(kafka: Any, topic: str, count: int) -> list[Record]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + patient(seconds)
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 LENGTHS = [0, 1, 7, 110, 111, 4_096, 4_097, 70_000]
 SHAPES = {
     "one length": lambda row: (b"k%05d" % row, b"v%07d" % row),
@@ -120,7 +113,7 @@ def test_a_run_has_one_partition_in_order_and_splits_at_any_offset(kafka: Any, t
 
     with reading(kafka, topic) as (_, bulk):
         runs: list[Any] = []
-        wait_for(lambda: runs.extend(bulk.read(1_000)[0]) or sum(len(run) for _, run in runs) == 300)
+        until(lambda: runs.extend(bulk.read(1_000)[0]) or sum(len(run) for _, run in runs) == 300)
 
         for _, run in runs:
             assert list(run.offsets()) == sorted(run.offsets())
@@ -158,7 +151,7 @@ def test_an_error_of_a_partition_is_given_with_its_place(kafka: Any, topic: str)
     with reading(kafka, topic) as (consumer, bulk):
         read_bulk(consumer, bulk, 1)
         consumer.seek(TopicPartition(topic, 0, 1_000))
-        wait_for(lambda: errors.extend(bulk.read(10)[1]) or len(errors) > 0)
+        until(lambda: errors.extend(bulk.read(10)[1]) or len(errors) > 0)
 
     assert errors[0].key == (topic, 0)
     assert errors[0].offset == 1_000
@@ -179,7 +172,7 @@ def test_a_byte_is_written_when_a_record_comes(kafka: Any, topic: str) -> None:
                 os.read(reading_end, 100)
             write(kafka, topic, [(0, b"k", b"%d" % row, None)])
             assert select.select([reading_end], [], [], 30)[0]
-            wait_for(lambda: bool(bulk.read(10)[0]))
+            until(lambda: bool(bulk.read(10)[0]))
     os.close(reading_end)
     os.close(writing_end)
 
@@ -189,7 +182,7 @@ def test_the_client_ends_at_once_with_much_that_was_fetched_and_not_read(kafka: 
 
     with reading(kafka, topic) as (_, bulk):
         kept: list[Any] = []
-        wait_for(lambda: kept.extend(bulk.read(100)[0]) or len(kept) > 0)
+        until(lambda: kept.extend(bulk.read(100)[0]) or len(kept) > 0)
         started = time.monotonic()
 
     assert time.monotonic() - started < 10  # it hangs for ever where a message was not given back

@@ -19,9 +19,9 @@ from typing import Any
 
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from deployment import REPOSITORY, Deployment, WorkerProcess, http_get, until
+from deployment import REPOSITORY, Deployment, WorkerProcess, http_get
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
-from patience import patient, tries
+from patience import patient, tries, until
 
 from model_store.core.catalogue import EMPTY, Catalogue, LogEntry, fold
 from model_store.core.changes import Change, ChangeState
@@ -136,7 +136,6 @@ class ControlPlane:
     replicas: list[Replica] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._parsed: dict[str, list[tuple[bytes, ScoreResult]]] = defaultdict(list)
         self.log = Log(self.deployment.bootstrap, self.deployment.control)
 
     def start(self, count: int = 2) -> None:
@@ -303,10 +302,8 @@ class ControlPlane:
         """Results of a data type with the keys of their records, and its dead letters, once they are `records` together."""
         for _ in tries(seconds):
             rows = self._results(self.deployment.results, data_type)
-            dead = self.deployment.follow(self.deployment.dead_letters, 1)
-            letters = [
-                letter for each in dead if (letter := DeadLetter.FromString(each.value())).data_type == data_type
-            ]
+            dead = self.deployment.follow(self.deployment.dead_letters, DeadLetter, 1)
+            letters = [letter for _, letter in dead if letter.data_type == data_type]
             if len(rows) + len(letters) >= records:
                 return rows, letters
         raise AssertionError(
@@ -314,10 +311,8 @@ class ControlPlane:
         )
 
     def _results(self, topic: str, data_type: str) -> list[tuple[bytes, ScoreResult]]:
-        """Those of a data type that the topic has now, each parsed once."""
-        records, parsed = self.deployment.follow(topic), self._parsed[topic]
-        parsed += [(each.key(), ScoreResult.FromString(each.value())) for each in records[len(parsed) :]]
-        return [(key, row) for key, row in parsed if row.data_type == data_type]
+        """Those of a data type that the topic has now."""
+        return [(key, row) for key, row in self.deployment.follow(topic, ScoreResult) if row.data_type == data_type]
 
     def read_all(self, records: int, seconds: float = 120.0) -> list[tuple[bytes, ScoreResult]]:
         """All results there are, with the keys of their records, once so many records have one and nothing more comes."""

@@ -11,15 +11,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 from modelserving.v1.control_pb2 import ModelReport, WorkerStarted
 from modelserving.v1.descriptor_pb2 import ModelDescriptor
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
-from patience import patient, tries
+from patience import patient, tries, until
 
 from sluice.demo.wine import ARTIFACTS, DESCRIPTOR_SET, FEATURES, MESSAGE, Wines, make_wines
 
@@ -55,14 +57,6 @@ _HTTP = httpx.Client(verify=False)  # a client of its own for each question woul
 def http_get(url: str, seconds: float = 5.0) -> httpx.Response:
     """Ask over plain HTTP."""
     return _HTTP.get(url, timeout=seconds)
-
-
-def until(condition: Callable[[], object], seconds: float, what: str) -> object:
-    """Wait for something to become true; fail with `what` if it does not."""
-    for _ in tries(seconds):
-        if found := condition():
-            return found
-    raise AssertionError(f"after {patient(seconds):g} s still not: {what}")
 
 
 @dataclass
@@ -107,33 +101,28 @@ class WorkerProcess:
 
 
 class Followed:
-    """A topic that is read on and on."""
+    """What a topic has, each record parsed once, for whoever looks again and again."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, topic: str, partitions: int, consumer: Consumer, message: type[Message]) -> None:
         self.consumer = consumer
-        self._found: list = []
-        self._next = {each.partition: 0 for each in consumer.assignment()}
+        self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._message = message
+        self._next = [0] * partitions
+        self._found: list[tuple[bytes, Any]] = []
 
-    def advance(self) -> list:
-        """What was there when this was called is in the list; a transaction that is open is waited for."""
-        ends = {
-            partition: self.consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=patient(10))[
-                1
-            ]
-            for partition in self._next
-        }
-        while any(self._next[partition] < end for partition, end in ends.items()):
+    def advance(self) -> list[tuple[bytes, Any]]:
+        """Keys and messages, the same list each time; a transaction that is open is waited for."""
+        ends = [self.consumer.get_watermark_offsets(each, timeout=patient(10))[1] for each in self._partitions]
+        deadline = time.monotonic() + patient(60)
+        while any(reached < end for reached, end in zip(self._next, ends, strict=True)):
+            assert time.monotonic() < deadline, f"{self._partitions} are read to {self._next} of {ends}"
             for record in self.consumer.consume(5_000, 0.1):
                 if record.error() is None:
-                    self._found.append(record)
+                    self._found.append((record.key(), self._message.FromString(record.value())))
                     self._next[record.partition()] = record.offset() + 1
                 elif record.error().code() == KafkaError._PARTITION_EOF:
                     self._next[record.partition()] = record.offset()
         return self._found
-
-    @property
-    def _topic(self) -> str:
-        return str(self.consumer.assignment()[0].topic)
 
 
 @dataclass
@@ -264,35 +253,19 @@ class Deployment:
         deadline = time.monotonic() + patient(seconds)
         try:
             while len(found) < count:
-                assert time.monotonic() < deadline, f"{len(found)} of {count} records in {topic} in time"
+                assert time.monotonic() < deadline, (
+                    f"{len(found)} of {count} records in {topic} after {patient(seconds):g} s"
+                )
                 found += [record for record in consumer.consume(5_000, 0.1) if record.error() is None]
         finally:
             consumer.close()
         return found
 
-    def read_to_end(self, topic: str, partitions: int | None = None) -> list:
-        """All records that a topic has now; of transactions only what was committed."""
-        count = partitions or self.partitions
-        found, ended = [], set()
-        consumer = self._reader(topic, count)
-        try:
-            while len(ended) < count:
-                for record in consumer.consume(5_000, 0.1):
-                    if record.error() is None:
-                        found.append(record)
-                    elif record.error().code() == KafkaError._PARTITION_EOF:
-                        ended.add(record.partition())
-        finally:
-            consumer.close()
-        return found
-
-    def follow(self, topic: str, partitions: int | None = None) -> list:
-        """As `read_to_end`, for whoever asks again and again: only what came since the last time is read.
-
-        The list is the same one each time, and grows.
-        """
+    def follow(self, topic: str, message: type[Message], partitions: int | None = None) -> list[tuple[bytes, Any]]:
+        """Keys and messages of all records that a topic has now; of transactions only what was committed."""
         if topic not in self._followed:
-            self._followed[topic] = Followed(self._reader(topic, partitions or self.partitions))
+            count = partitions or self.partitions
+            self._followed[topic] = Followed(topic, count, self._reader(topic, count), message)
         return self._followed[topic].advance()
 
     def read_results(self, count: int, seconds: float = 60.0) -> list[ScoreResult]:
@@ -300,12 +273,11 @@ class Deployment:
 
     def read_results_of(self, records: int, seconds: float = 60.0) -> list[ScoreResult]:
         """All results there are as soon as so many records have one; at least once, some may have several."""
-        parsed: list[ScoreResult] = []
         for _ in tries(seconds):
-            parsed += [ScoreResult.FromString(each.value()) for each in self.follow(self.results)[len(parsed) :]]
-            if len({(row.partition, row.offset) for row in parsed}) >= records:
-                return parsed
-        raise AssertionError(f"{len(parsed)} results, not of {records} records, after {patient(seconds):g} s")
+            rows = [row for _, row in self.follow(self.results, ScoreResult)]
+            if len({(row.partition, row.offset) for row in rows}) >= records:
+                return rows
+        raise AssertionError(f"{len(rows)} results, not of {records} records, after {patient(seconds):g} s")
 
     def read_dead_letters(self, count: int, seconds: float = 60.0) -> list[DeadLetter]:
         records = self.read(self.dead_letters, count, seconds, partitions=1)

@@ -7,7 +7,8 @@ from collections import defaultdict
 
 import pytest
 from control_plane import ControlPlane, by_partition, canary, obeys, one, start_workers, twice
-from deployment import GRAPH, make_deployment, until, wine_values
+from deployment import GRAPH, make_deployment, wine_values
+from patience import until
 from sending import Sending
 
 from model_store.core.changes import ChangeState

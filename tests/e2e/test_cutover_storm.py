@@ -9,7 +9,8 @@ from collections import defaultdict
 
 import pytest
 from control_plane import ControlPlane, canary, one, quantiles, start_workers, twice
-from deployment import GRAPH, make_deployment, until
+from deployment import GRAPH, make_deployment
+from patience import until
 from sending import Sending
 
 from model_store.core.changes import ChangeState

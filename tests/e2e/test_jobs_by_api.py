@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 from control_plane import ControlPlane, start_workers
-from deployment import make_deployment, until, wine_values
+from deployment import make_deployment, wine_values
 from linear_models import linear_predictions, write_variant
 from modelserving.v1.records_pb2 import ScoreResult
+from patience import until
 
 from sluice.stack.ports import free_port
 

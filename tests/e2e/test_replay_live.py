@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import GRAPH, LINEAR, REPOSITORY, TREE, Deployment, until, wine_values
+from deployment import GRAPH, LINEAR, REPOSITORY, TREE, Deployment, wine_values
 from modelserving.v1.control_pb2 import ModelReport
 from modelserving.v1.records_pb2 import ScoreResult
+from patience import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 import pytest
 from control_plane import PRIMARY, ControlPlane, Told, expected_of, obeys, one, start_workers, told
-from deployment import GRAPH, make_deployment, until, wine_values
+from deployment import GRAPH, make_deployment, wine_values
 from linear_models import linear_predictions, write_variant
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import until
 from sending import Sending
 
 from model_store.core.lanes import Lane
@@ -187,10 +188,7 @@ def test_every_record_is_scored_by_whom_rules_pins_weights_and_the_fallback_name
         change = running.committed(running.change(plan, key=key))
         flow(sending)
     rows, letters = running.outcomes(key, sending.sent)
-    dark = [
-        (record.key(), ScoreResult.FromString(record.value()))
-        for record in running.deployment.read_to_end(running.dark_topic)
-    ]
+    dark = running.deployment.follow(running.dark_topic, ScoreResult)
 
     rules = Rules(
         {
@@ -459,7 +457,7 @@ def test_a_rollout_that_its_guard_lets_pass_goes_dark_then_halves_then_has_it_al
         found = ended(running, key, rollout)
         flow(sending, 800)
     rows, letters = running.outcomes(key, sending.sent)
-    dark = [ScoreResult.FromString(each.value()) for each in running.deployment.read_to_end(running.dark_topic)]
+    dark = [row for _, row in running.deployment.follow(running.dark_topic, ScoreResult)]
     dark = [row for row in dark if row.data_type == key]
 
     assert (found["state"], found["step"]) == ("succeeded", 3)

@@ -7,8 +7,9 @@ import time
 
 import psutil
 import pytest
-from deployment import GRAPH, LINEAR, TREE, make_deployment, until, wine_values
+from deployment import GRAPH, LINEAR, TREE, make_deployment, wine_values
 from modelserving.v1.control_pb2 import ModelReport
+from patience import until
 from sending import Sending, assert_once, coordinates
 
 from sluice.stack.ports import free_port

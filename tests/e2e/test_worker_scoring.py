@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from deployment import GRAPH, LINEAR, SAVED, TREE, until, wine_record, wine_values
+from deployment import GRAPH, LINEAR, SAVED, TREE, wine_record, wine_values
 from modelserving.v1.control_pb2 import ModelReport
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import until
 
 from sluice.demo.wine import ARTIFACTS
 

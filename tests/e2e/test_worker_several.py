@@ -1,8 +1,9 @@
 """Several workers: partitions that move, and both placements."""
 
 import pytest
-from deployment import LINEAR, TREE, until, wine_values
+from deployment import LINEAR, TREE, wine_values
 from modelserving.v1.control_pb2 import ModelReport
+from patience import until
 from sending import Sending, assert_once
 
 from serving.core.placement import partition_of

@@ -1,8 +1,9 @@
 """Models that change while records flow: nothing lost, nothing twice, every result by exactly one version."""
 
 import pytest
-from deployment import GRAPH, LINEAR, TREE, until, wine_values
+from deployment import GRAPH, LINEAR, TREE, wine_values
 from modelserving.v1.control_pb2 import ModelReport
+from patience import until
 from sending import Sending, assert_once
 
 from sluice.demo.wine import ARTIFACTS

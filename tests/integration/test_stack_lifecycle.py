@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ import psutil
 import pytest
 import typer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from patience import tries
+from patience import until
 from typer.testing import CliRunner
 
 from sluice.stack import StackInfo, ensure_up, take_down
@@ -43,13 +43,6 @@ def state_of(folder: Path) -> StackState:
     state = read_situation(folder).state
     assert state is not None
     return state
-
-
-def until(condition: Callable[[], bool], timeout_seconds: float = 200.0) -> None:
-    for _ in tries(timeout_seconds):
-        if condition():
-            return
-    raise AssertionError("it did not happen")
 
 
 def http_status(url: str) -> int:
@@ -137,7 +130,7 @@ def test_a_worker_that_is_killed_comes_back(stack: StackInfo) -> None:
     assert killed is not None
     os.kill(killed.pid, signal.SIGKILL)
 
-    until(lambda: worker() == (1, "ready"))
+    until(lambda: worker() == (1, "ready"), 200)
     assert http_status(f"{stack.worker_urls[0]}/readyz") == 200
     assert not killed.is_alive()
 
@@ -149,7 +142,7 @@ def test_a_killed_supervisor_takes_its_services_along_and_the_next_up_has_ports_
     assert before.supervisor is not None
 
     os.kill(before.supervisor.pid, signal.SIGKILL)
-    until(lambda: read_situation(stack.data_dir).situation is Situation.DOWN)
+    until(lambda: read_situation(stack.data_dir).situation is Situation.DOWN, 200)
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in services)
     again = ensure_up(stack.data_dir)
 

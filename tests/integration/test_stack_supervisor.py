@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from patience import patient
+from patience import until
 
 from sluice.stack.errors import ForeignError, NotReadyError
 from sluice.stack.keeper import Backoff
@@ -201,10 +200,7 @@ def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", parent_program, str(tmp_path)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = ProcessIdentity.of(int(parent.stdout.readline()))
-        deadline = time.monotonic() + patient(60)
-        while (tmp_path / "log").read_text() != "begun\n":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: (tmp_path / "log").read_text() == "begun\n", 60)
         assert child.is_alive()
 
         parent.kill()

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 from confluent_kafka import Consumer, Producer
-from patience import patient, tries
+from patience import until
 
 from control_api.__main__ import Server
 from control_api.app import create_app
@@ -40,15 +39,6 @@ SIGNATURE = Signature(
 )
 
 
-def eventually(probe: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true answer of `probe`; fails with the last one otherwise."""
-    found = None
-    for _ in tries(seconds):
-        if found := probe():
-            return found
-    raise AssertionError(f"still {found!r} after {patient(seconds):g} s")
-
-
 class Replica:
     """What tests ask of a replica; `ThreadReplica` and `ProcessReplica` run one."""
 
@@ -59,7 +49,7 @@ class Replica:
         """Wait until it is ready."""
         self.url = url
         self.client = httpx.Client(base_url=url, timeout=30)
-        eventually(lambda: self.client.get("/readyz").status_code == 200)
+        until(lambda: self.client.get("/readyz").status_code == 200)
 
     def stop(self) -> None:
         """End it."""
@@ -88,7 +78,7 @@ class ThreadReplica(Replica):
         self.server = Server(create_app(settings), settings)
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
-        eventually(lambda: self.server.started)
+        until(lambda: self.server.started)
         host, port = self.server.servers[0].sockets[0].getsockname()[:2]
         self.connect(f"http://{host}:{port}")
 
@@ -115,7 +105,7 @@ class ProcessReplica(Replica):
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        self.connect(eventually(self._listening, 60))
+        self.connect(until(self._listening, 60))
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """Log lines of this event so far."""
@@ -273,7 +263,7 @@ class EventReader:
 
     def wait(self, count: int, seconds: float = 20.0) -> list[dict[str, Any]]:
         """At least so many events."""
-        eventually(lambda: len(self.events) >= count, seconds)
+        until(lambda: len(self.events) >= count, seconds)
         return list(self.events)
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_processes import ProcessReplica, Replica, TalkingWorker, ThreadReplica, eventually
+from api_processes import ProcessReplica, Replica, TalkingWorker, ThreadReplica
+from patience import until
 
 from control_api.settings import Settings
 
@@ -53,7 +54,7 @@ class Place:
         started = TalkingWorker(self.kafka, self.control_topic, self.data_topic, self.group, worker)
         self.workers.append(started)
         started.start(**topics)
-        eventually(lambda: [w for w in replica.get("/api/v1/workers", live=True)["workers"] if w["id"] == worker])
+        until(lambda: [w for w in replica.get("/api/v1/workers", live=True)["workers"] if w["id"] == worker])
         return started
 
     def stop(self) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from api_processes import Replica, eventually
+from api_processes import Replica
 from conftest import Place
+from patience import until
 
 from model_store.core.control_records import ModelState
 
@@ -143,9 +144,9 @@ def test_a_worker_shows_what_it_holds_and_is_gone_when_it_leaves_its_group(place
     worker = place.worker(replica, result_topic="results", dead_letter_topic="dead")
     reported = worker.report(offset_of(replica.publish()), 1)
 
-    held = eventually(lambda: (w := replica.get("/api/v1/workers/w1", min_control_offset=reported))["partitions"] and w)
+    held = until(lambda: (w := replica.get("/api/v1/workers/w1", min_control_offset=reported))["partitions"] and w)
     worker.stop()
-    gone = eventually(lambda: not (w := replica.get("/api/v1/workers/w1"))["is_live"] and w)
+    gone = until(lambda: not (w := replica.get("/api/v1/workers/w1"))["is_live"] and w)
 
     assert [p["topic"] for p in held["partitions"]] == [place.data_topic] * 2
     assert (held["pid"], held["host"], held["started_at"]) == (4711, "host-1", "2026-03-01T12:00:00.123Z")

@@ -6,7 +6,8 @@ import uuid
 from typing import Any
 
 import pytest
-from api_processes import EventReader, ThreadReplica, eventually
+from api_processes import EventReader, ThreadReplica
+from patience import until
 
 from control_api.settings import Settings
 
@@ -32,7 +33,7 @@ def test_a_replica_survives_a_broker_that_is_killed_and_comes_back(kafka_restart
     records = replica.client.get("/api/v1/dead-letters")
     ready = replica.client.get("/readyz")
     kafka_restartable.start()
-    again = eventually(
+    again = until(
         lambda: (a := replica.publish("during", headers={"Idempotency-Key": "an-act"})).status_code == 202 and a, 60
     )
     seen = events.wait(1, 30)

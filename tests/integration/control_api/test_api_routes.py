@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api_processes import Replica, TalkingWorker, eventually
+from api_processes import Replica, TalkingWorker
 from confluent_kafka import Producer
 from conftest import Place
+from patience import until
 
 from model_store.core.plans import Plan
 from model_store.core.slots import arm_at, slot_of
@@ -58,7 +59,7 @@ def operation(replica: Replica, change: int, **params: Any) -> dict[str, Any]:
 
 
 def in_phase(replica: Replica, change: int, phase: str) -> dict[str, Any]:
-    found: dict[str, Any] = eventually(lambda: (o := operation(replica, change))["phase"] == phase and o)
+    found: dict[str, Any] = until(lambda: (o := operation(replica, change))["phase"] == phase and o)
     return found
 
 
@@ -275,7 +276,7 @@ def test_a_rollback_drops_an_alias_that_names_another_version_by_now(place: Plac
     replica.client.put(alias, json={"version": "1"}, headers={"If-None-Match": "*"})
     op(put(replica, {"arms": [{"model": "tree", "alias": "champion"}]}))
     replica.client.put(alias, json={"version": "2"}, headers={"If-Match": "*"})
-    eventually(lambda: replica.get(ROUTE)["plan"]["arms"][0]["version"] == "2")
+    until(lambda: replica.get(ROUTE)["plan"]["arms"][0]["version"] == "2")
 
     op(replica.client.post(f"{ROUTE}:rollback"))
 

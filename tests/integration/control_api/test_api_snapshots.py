@@ -2,8 +2,8 @@
 
 import time
 
-from api_processes import eventually
 from confluent_kafka import Consumer, TopicPartition
+from patience import until
 from structlog.testing import capture_logs
 
 
@@ -14,7 +14,7 @@ def test_a_new_replica_starts_from_the_snapshot_and_answers_the_same(place):
         assert first.client.post("/api/v1/registered-models", json=given).status_code == 201
     before = models(first)
     as_of = time.time()
-    eventually(lambda: pointer(place) > 20, seconds=60)
+    until(lambda: pointer(place) > 20, seconds=60)
     patched = first.client.patch("/api/v1/registered-models/model-3", json={"description": "later"})
     assert patched.status_code == 200
 

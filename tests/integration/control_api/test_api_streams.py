@@ -10,10 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
-from api_processes import EventReader, ProcessReplica, Replica, eventually
+from api_processes import EventReader, ProcessReplica, Replica
 from confluent_kafka import Producer
 from conftest import Place
 from modelserving.v1 import records_pb2
+from patience import until
 
 from model_store.core.control_records import ModelState
 
@@ -185,7 +186,7 @@ def test_a_follower_too_many_is_refused_and_a_place_is_free_when_one_leaves(plac
     assert refused.status_code == 503
     assert refused.json()["type"] == "/problems/too-many-followers"
     assert "retry-after" in refused.headers
-    again = eventually(lambda: _opens(replica))
+    again = until(lambda: _opens(replica))
     assert again
 
 
@@ -201,12 +202,12 @@ def test_a_client_that_does_not_read_costs_no_memory(place: Place, kafka: Any) -
     filler = [dead_letter(n, bytes(50_000)) for n in range(200)]
     replica.get("/api/v1/dead-letters")
     lazy = [_request_and_never_read(replica.url, "/api/v1/dead-letters?follow=true") for _ in range(4)]
-    eventually(lambda: "control_api_followers 4.0" in replica.client.get("/metrics").text)
+    until(lambda: "control_api_followers 4.0" in replica.client.get("/metrics").text)
     before = process.memory_info().rss
 
     for _ in range(8):
         write(place.kafka, topic, filler)
-    eventually(lambda: len(replica.get("/api/v1/dead-letters", limit=5)["dead_letters"]) == 5)
+    until(lambda: len(replica.get("/api/v1/dead-letters", limit=5)["dead_letters"]) == 5)
     grown = process.memory_info().rss - before
 
     for sock in lazy:

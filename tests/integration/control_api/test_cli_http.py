@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_processes import PMML, Replica, TalkingWorker, eventually
+from api_processes import PMML, Replica, TalkingWorker
 from confluent_kafka import Producer
 from modelserving.v1.records_pb2 import DeadLetter, ScoreResult
+from patience import until
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -49,7 +50,7 @@ def answer_publication(
     before = newest()
 
     def report() -> None:
-        version = eventually(lambda: (found := newest()) and found != before and found)
+        version = until(lambda: (found := newest()) and found != before and found)
         worker.report(version["control_offset"], int(version["version"]), state, reason, "wine-tree")
 
     thread = threading.Thread(target=report)
@@ -132,7 +133,7 @@ def test_queries_name_what_is_published_and_who_serves_it(place: Any) -> None:
     worker = place.worker(replica)
     offset = replica.publish(description="A fine tree").json()["control_offset"]
     worker.report(offset, 1)
-    eventually(lambda: replica.get("/api/v1/deployments/wine")["workers"])
+    until(lambda: replica.get("/api/v1/deployments/wine")["workers"])
 
     assert "A fine tree" in sluice(replica, "models").stdout
     assert "READY (serving)" in sluice(replica, "models", "tree").stdout

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_processes import PMML, eventually
+from api_processes import PMML
 from confluent_kafka import Producer
 from driver_worker import DutifulWorker
+from patience import until
 
 from sluice import (
     ABSENT,
@@ -223,7 +224,7 @@ def test_a_rollout_is_started_paused_and_aborted(client: Client, worker: Any) ->
     steps = [RolloutStep(weight=10, bake_seconds=600), RolloutStep(weight=100)]
 
     begun = client.start_rollout("wine", Target(model="tree", version="2"), steps=steps, guards=[], reason="go")
-    eventually(lambda: client.rollout("wine", begun.id).step == 1)
+    until(lambda: client.rollout("wine", begun.id).step == 1)
     paused = client.steer_rollout("wine", begun.id, "pause", revision=client.rollout("wine", begun.id).revision)
     aborted = client.steer_rollout("wine", begun.id, "abort", revision=paused.revision, reason="enough")
 

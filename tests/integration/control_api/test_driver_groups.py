@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from api_processes import eventually
 from confluent_kafka import Consumer
+from patience import until
 
 from control_api.adapters.kafka_groups import KafkaGroups
 from control_api.errors import ApiError
@@ -72,7 +72,7 @@ def test_members_and_what_they_hold_are_seen_with_either_protocol(kafka: Any, pr
             is_whole = held == [(topic, 0), (topic, 1), (topic, 2)] and len(found.members) == 2
             return found if found.stable and is_whole else None
 
-        found = eventually(settled)
+        found = until(settled)
 
     assert found.is_current
     assert found.stable == {group}
@@ -85,7 +85,7 @@ def test_partitions_and_ends_are_counted_and_a_missing_topic_has_none(kafka: Any
     groups = KafkaGroups({"bootstrap.servers": kafka.bootstrap})
 
     assert asyncio.run(groups.partitions([topic, "not-there"])) == {topic: 3, "not-there": 0}
-    assert eventually(lambda: ends_of(groups, topic)) == {0: 0, 1: 0, 2: 0}
+    assert until(lambda: ends_of(groups, topic)) == {0: 0, 1: 0, 2: 0}
     assert asyncio.run(groups.ends("not-there")) == {}
 
 

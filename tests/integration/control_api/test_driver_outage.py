@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_processes import ProcessReplica, eventually
+from api_processes import ProcessReplica
 from driver_worker import DutifulWorker, LogView
+from patience import until
 
 from model_store.core.changes import ChangeState
 from model_store.core.commands import ChangeRoute, RegisterVersion
@@ -30,7 +31,7 @@ def test_a_change_goes_on_when_the_broker_is_back(kafka_restartable: Any, tmp_pa
     log.say(RegisterVersion(Descriptor("tree", "wine", "PMML", location="/m")))
     change = log.say(ChangeRoute("wine", Plan((Arm(PRIMARY, Target("tree", 1)),)), "exact", 300_000)).offset
     kafka.kill()
-    eventually(lambda: replica.logged("groups.unreachable"), 60)
+    until(lambda: replica.logged("groups.unreachable"), 60)
     kafka.start()
 
     worker.load()

@@ -30,6 +30,10 @@ PARTITIONS = 4
 COMMANDS = "feed-commands"
 """A Faust app must read at least one topic; the relay worker's."""
 
+SESSION_SECONDS = 15
+"""Of a worker in its group. With the default of 6 s a machine that stands still takes partitions from workers that nobody
+disturbed, and what they repeat then is no fault of theirs."""
+
 COMMIT_SECONDS = 0.1
 
 Coordinates = tuple[int, int]
@@ -66,6 +70,7 @@ def relay_command(task: Task, name: str, settings: Mapping[str, Any]) -> list[st
         "delivery": task.delivery,
         "worker": name,
         "datadir": str(task.folder / f"{name}-data"),
+        "consumer": {"session.timeout.ms": 1_000 * SESSION_SECONDS},
         **task.extra,
         **settings,
     }

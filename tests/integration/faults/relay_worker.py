@@ -19,7 +19,6 @@ from typing import Any
 import faust
 import mode
 import structlog
-from fault_settings import SESSION_SECONDS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -90,7 +89,7 @@ feed = Feed(
     on_assigned=assigned,
     on_revoked=lambda keys: log.info("hook.revoked", keys=keys),
     overlap=overlap,
-    consumer={"session.timeout.ms": SESSION_SECONDS * 1_000, **(settings.get("consumer") or {})},
+    consumer=settings.get("consumer"),
     producer=settings.get("producer"),
     beacon=app.beacon,
 )

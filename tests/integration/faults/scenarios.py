@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from fault_harness import Account, Load, Stage
-from fault_settings import SESSION_SECONDS
+from fault_harness import SESSION_SECONDS, Account, Load, Stage
 
 SETTLE_SECONDS = 2.0
 """Load before the first disturbance."""
