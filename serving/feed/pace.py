@@ -8,11 +8,9 @@ longer the longer it had to wait. Decision 14 has what that was measured to gain
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
-_WAITS: Final = "/proc/thread-self/schedstat"
-"""Linux: nanoseconds on a core, nanoseconds of waiting for one, slices (kernel documentation, `sched-stats`)."""
+from serving.waits import Waits
 
 _FACTOR: Final = 2.0
 _LONGEST_SECONDS: Final = 0.008
@@ -25,29 +23,16 @@ _MANY_RECORDS: Final = 500
 class Pace:
     """Of the thread that makes it; only that thread may use it. Where the system does not tell waits, nobody rests."""
 
-    def __init__(self, waits: str = _WAITS) -> None:
-        """Open what tells how long this thread waited for cores."""
-        try:
-            self._file: int | None = os.open(waits, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._file = None
-        self._waited = self._now()
+    def __init__(self, waits: Waits | None = None) -> None:
+        self._waits = waits or Waits()
 
     def rest_seconds(self, records: int) -> float:
         """How long to rest after a read of so many records: twice what it waited for cores since the last call, at most 8 ms."""
-        before, self._waited = self._waited, self._now()
+        waited = self._waits.seconds()
         if not _SEVERAL_RECORDS <= records < _MANY_RECORDS:
             return 0.0
-        return min(_LONGEST_SECONDS, _FACTOR * (self._waited - before))
+        return min(_LONGEST_SECONDS, _FACTOR * waited)
 
     def close(self) -> None:
         """Nobody asks again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _now(self) -> float:
-        """Seconds that this thread has waited for a core in its life."""
-        if self._file is None:
-            return 0.0
-        return int(os.pread(self._file, 96, 0).split()[1]) * 1e-9
+        self._waits.close()

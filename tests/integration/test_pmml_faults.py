@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from patience import patient
 
 from serving.core.columns import Features, TextColumn
 from serving.core.errors import EngineUnavailableError, ModelLimitError, ModelRefusedError, ScoringError, SignatureError
 from serving.scorers.base import Artifact, LoadLimits
+from serving.scorers.fast.scorer import FastScorer
 from serving.scorers.pmml.engine import PmmlEngine
-from serving.scorers.pmml.process import ChildOptions
+from serving.scorers.pmml.frames import Frame, Kind
+from serving.scorers.pmml.process import Channel, ChildOptions
+from serving.scorers.pmml.scorer import PmmlScorer
 from tests.oracle import pmml_documents as documents
 from tests.oracle.pmml_records import differences, features_of, records
 
@@ -301,6 +308,70 @@ def test_settings_of_other_java_programs_do_not_reach_the_child(
     engine.load(Artifact(documents.plain_linear(14)))
 
     assert psutil.Process(child(engine)).environ().get("JAVA_TOOL_OPTIONS") is None
+
+
+@pytest.fixture
+def exact_engine() -> Iterator[PmmlEngine]:
+    engine = PmmlEngine(fast="exact")
+    yield engine
+    engine.close()
+
+
+def before_comparisons(monkeypatch: pytest.MonkeyPatch, action: Callable[[int], None]) -> None:
+    """Do `action` before a child is asked for a comparison, with how often it was asked before."""
+    ask, asked = Channel.ask, itertools.count()
+
+    def acting(channel: Channel, kind: Kind, *rest: Any) -> Frame:
+        if kind is Kind.COMPARE:
+            action(next(asked))
+        return ask(channel, kind, *rest)
+
+    monkeypatch.setattr(Channel, "ask", acting)
+
+
+def test_a_child_that_dies_in_a_comparison_makes_it_again_in_the_next(
+    exact_engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_comparisons(monkeypatch, lambda asked: None if asked else os.kill(child(exact_engine), signal.SIGKILL))
+
+    scorer = exact_engine.load(Artifact(documents.plain_linear(4)))
+
+    assert isinstance(scorer, FastScorer), scorer.engine
+    assert exact_engine.supervisor.restarts == 1
+
+
+def test_a_model_whose_comparisons_kill_the_child_is_served_by_the_engine(
+    exact_engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = documents.plain_linear(4)
+    before_comparisons(monkeypatch, lambda asked: os.kill(child(exact_engine), signal.SIGKILL))
+
+    scorer = exact_engine.load(Artifact(document))
+
+    assert isinstance(scorer, PmmlScorer)
+    assert "not computed in place: the engine failed during the comparison" in scorer.engine
+    rows = records(3, 100)
+    assert differences(document, rows, scorer.score(features_of(scorer.signature, rows))) == []
+
+
+def test_neither_batches_nor_checks_wait_for_a_comparison(
+    exact_engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = exact_engine.load(Artifact(documents.clusters(1)))
+    assert isinstance(other, PmmlScorer)
+    batch, comparing = features_of(other.signature, records(3, 20)), threading.Event()
+    before_comparisons(monkeypatch, lambda asked: comparing.set())
+    loads = ThreadPoolExecutor(1)
+    # Five thousand records through a hundred trees take seconds, twenty through four clusters milliseconds.
+    load = loads.submit(exact_engine.load, Artifact(documents.forest(4, (), trees=100)))
+    assert comparing.wait(patient(60))
+
+    assert not other.score(batch).failures
+    assert not other.try_out(batch).failures
+
+    assert not load.done()
+    assert isinstance(load.result(), FastScorer)
+    loads.shutdown()
 
 
 def test_a_child_that_cannot_start_is_the_machines_fault() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model_store.core.signature import FeatureSlot, Signature, TensorSpec
 from serving.core.columns import Features, Predictions, TextColumn
 from serving.scorers.base import LoadLimits
+from serving.scorers.fast.admission import disagreement
 from serving.scorers.fast.compiling import compile_document
 from serving.scorers.fast.grammar import NotFastError
 from serving.scorers.fast.joining import joined, taken
@@ -27,6 +28,7 @@ from tests.oracle.pmml_records import differences, features_of, records
 
 LIMITS = LoadLimits()
 SEEDS = st.integers(0, 100_000)
+NOTHING = np.empty(0, np.intp)
 
 
 def signature_of(document: bytes) -> Signature:
@@ -72,6 +74,29 @@ def kept(rows, predictions: Predictions):
     """Without the records whose answer the standard leaves open: an inner node that has no number of its own."""
     fine = np.array([row for row in range(len(rows)) if row not in predictions.failures], np.intp)
     return [rows[row] for row in fine], taken(predictions, fine)
+
+
+DRAWN = st.one_of(
+    st.builds(documents.tree, SEEDS, st.sampled_from([documents.CLASSES, ()])),
+    st.builds(documents.forest, SEEDS, trees=st.just(5)),
+    st.builds(documents.linear, SEEDS, st.sampled_from(["none", "exp", "softmax"])),
+    st.builds(documents.network, SEEDS),
+    st.builds(documents.general_linear, SEEDS, st.sampled_from(["identity", "log"])),
+)
+
+
+@given(DRAWN)
+@settings(max_examples=40, deadline=None)
+def test_a_document_that_was_written_and_read_again_computes_the_same_bits(document):
+    parsed = parse(document, LIMITS)
+    schema, signature = read_schema(parsed), signature_of(document)
+    normalise(parsed)
+    before, graph = compile_document(parsed, schema, signature)
+
+    after, _ = compile_document(parse(parsed.serialise(), LIMITS), schema, signature)
+
+    rows = made_up(parsed.root, before.inputs, graph).features
+    assert disagreement(rows, after.evaluate(rows).predictions, before.evaluate(rows).predictions, NOTHING) is None
 
 
 @given(SEEDS, st.sampled_from(["average", "weightedAverage", "sum"]))

@@ -26,6 +26,7 @@ from serving.scorers.fast.grammar import NotFastError
 from serving.scorers.fast.joining import joined, taken
 from serving.scorers.fast.model import ClassModel, Evaluator
 from serving.scorers.fast.rows import MadeUp, made_up
+from serving.scorers.fast.trees import Graph
 from serving.scorers.pmml.document import Document
 from serving.scorers.pmml.signature import Schema
 from serving.scorers.pmml.verification import check_verification_rows
@@ -86,9 +87,7 @@ def admit(
         NotFastError: The document is not for the fast tier, or the two differ, or could not be compared in time.
     """
     deadline = monotonic() + seconds
-    evaluator, graph = compile_document(document, schema, signature)
-    if agreement == "exact" and evaluator.approximate is not None:
-        raise NotFastError(f"{evaluator.approximate} may differ from the engine's in the last bits")
+    evaluator, graph = flat_model(document, schema, signature, agreement)
     try:
         if isinstance(evaluator, ClassModel):
             evaluator = _taught(evaluator, reference)
@@ -101,6 +100,20 @@ def admit(
     except ScoringError as error:
         raise NotFastError(f"the engine failed during the comparison: {error}") from error
     return evaluator
+
+
+def flat_model(
+    document: Document, schema: Schema, signature: Signature, agreement: Agreement
+) -> tuple[Evaluator, Graph | None]:
+    """Compile a document.
+
+    Raises:
+        NotFastError: It is not for the fast tier, or what it does cannot agree so well.
+    """
+    evaluator, graph = compile_document(document, schema, signature)
+    if agreement == "exact" and evaluator.approximate is not None:
+        raise NotFastError(f"{evaluator.approximate} may differ from the engine's in the last bits")
+    return evaluator, graph
 
 
 def hold_against(

@@ -1,9 +1,10 @@
 """The child process: a Java machine with PMML4S in it, and nothing else.
 
-Started by `process` as `python -m serving.scorers.pmml.child` with three inherited descriptors. Two of them are channels,
-each served by a thread of its own: one scores, the other loads, checks and forgets models, so that a batch does not wait
-for a load; while either is in Java, it holds no Python lock. The third is a lifeline: it never carries a byte, and when its
-other end closes, which happens however the parent dies, the child is gone at once, even in the middle of a batch.
+Started by `process` as `python -m serving.scorers.pmml.child` with four inherited descriptors. Three of them are channels,
+each served by a thread of its own: one scores, one loads, checks and forgets models, and one compares models with their flat
+forms, so that a batch does not wait for a load, and neither for a comparison; while they are in Java, they hold no Python
+lock. The fourth is a lifeline: it never carries a byte, and when its other end closes, which happens however the parent dies,
+the child is gone at once, even in the middle of a batch.
 
 Each request gets one answer: `ANSWER`, `REFUSED` (the model is at fault) or `BROKEN` (this batch could not be scored).
 The bodies are:
@@ -12,6 +13,7 @@ The bodies are:
   answered with JSON, the engine's `fields`;
 * `SCORE`: the matrix (float64), the codes of each text column (int64), the dictionaries as JSON; answered with the number
   columns (float64), the codes of each text column (int32), their dictionaries as JSON, in the order of `fields`;
+* `COMPARE`: see `comparison`;
 * `UNLOAD`: nothing; `USAGE`: nothing, answered with JSON.
 """
 
@@ -37,28 +39,28 @@ _STACK_BYTES = 16 << 20
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until the parent is gone: `child.py SCORING_FD LOADING_FD LIFELINE_FD PARENT_PID HEAP_MEGABYTES`."""
-    scoring_fd, loading_fd, lifeline, parent, heap_megabytes = map(int, arguments)
+    """Serve until the parent is gone: `child.py SCORING_FD LOADING_FD COMPARING_FD LIFELINE_FD PARENT_PID HEAP_MEGABYTES`."""
+    *descriptors, lifeline, parent, heap_megabytes = map(int, arguments)
     _die_with_parent(parent)
     # Ctrl-C is for the worker, which finishes its batches before it lets its child go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scoring, loading = socket.socket(fileno=scoring_fd), socket.socket(fileno=loading_fd)
+    channels = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    loading = channels[1]
     threading.stack_size(_STACK_BYTES)
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
     try:
         from serving.scorers.pmml import jvm
 
         engine = jvm.start(heap_megabytes)
-        server = _Server(engine)
+        server = _Server()
     except Exception as error:
         send(loading, Kind.BROKEN, 0, 0, [f"{type(error).__name__}: {error}".encode()])
         os._exit(1)
     send(loading, Kind.ANSWER, 0, 0, [json.dumps({"engine": engine}).encode()])
-    scorer = threading.Thread(target=server.serve, args=(scoring,), daemon=True)
-    scorer.start()
-    loader = threading.Thread(target=server.serve, args=(loading,), daemon=True)
-    loader.start()
-    scorer.join()
+    threads = [threading.Thread(target=server.serve, args=(channel,), daemon=True) for channel in channels]
+    for thread in threads:
+        thread.start()
+    threads[0].join()
     # The Java machine would wait for its own threads.
     os._exit(0)
 
@@ -66,12 +68,11 @@ def main(arguments: list[str]) -> None:
 class _Server:
     """The models, by the number that the parent gave them."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self) -> None:
         from serving.scorers.pmml import bulk, jvm
 
         self._bulk, self._jvm = bulk, jvm
         self._models: dict[int, bulk.BulkModel] = {}
-        self.engine = engine
 
     def serve(self, channel: socket.socket) -> None:
         """Answer one channel's requests in order, until it is closed."""
@@ -88,6 +89,8 @@ class _Server:
                     return Kind.ANSWER, self._score(request)
                 case Kind.LOAD:
                     return Kind.ANSWER, [self._load(request)]
+                case Kind.COMPARE:
+                    return Kind.ANSWER, [self._compare(request)]
                 case Kind.UNLOAD:
                     self._models.pop(request.model, None)
                     return Kind.ANSWER, []
@@ -106,6 +109,12 @@ class _Server:
         model = self._bulk.BulkModel(document, head["names"], head["kinds"], head["categories"], head["numeric_target"])
         self._models[request.model] = model
         return json.dumps({"fields": model.fields}).encode()
+
+    def _compare(self, request: Frame) -> Part:
+        # Only a worker with the fast tier asks; what it takes to compare need not be in others' memory.
+        from serving.scorers.pmml import comparison
+
+        return comparison.answer(request, self._answer)
 
     def _score(self, request: Frame) -> list[Part]:
         model, rows = self._models[request.model], request.rows

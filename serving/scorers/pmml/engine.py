@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -10,10 +12,12 @@ import structlog
 
 from serving.core.errors import DamagedModelError, ModelLimitError, ScoringError, SignatureError
 from serving.scorers.base import Artifact
-from serving.scorers.fast.admission import Agreement, admit
+from serving.scorers.fast.admission import Agreement, flat_model
 from serving.scorers.fast.grammar import NotFastError
 from serving.scorers.fast.scorer import FastScorer, Watch
+from serving.scorers.pmml.comparison import Request, admitted, request_parts
 from serving.scorers.pmml.document import Document, parse
+from serving.scorers.pmml.frames import Frame
 from serving.scorers.pmml.normalise import normalise
 from serving.scorers.pmml.process import ChildOptions
 from serving.scorers.pmml.scorer import PmmlScorer
@@ -25,9 +29,11 @@ log = structlog.get_logger(__name__)
 
 _NUMBERS = frozenset({"integer", "float", "double"})
 # Thousands of records through a Java machine that is cold take about a second; a forest of a thousand trees takes ten.
-_ADMISSION_SECONDS: Final = 10.0
-# Of the time that is left for the load: a model that loads slowly must not be refused over a comparison.
-_ADMISSION_SHARE: Final = 0.25
+_COMPARE_SECONDS: Final = 10.0
+# Of the time that is left for the load: a model that loads slowly must not be refused over a comparison. What comes before
+# it in the child (parse, compile, make up records) is not in the former, and all of it is tried twice.
+_COMPARE_SHARE: Final = 0.25
+_WAIT_SHARE: Final = 0.35
 
 
 class PmmlEngine:
@@ -56,8 +62,9 @@ class PmmlEngine:
         schema = read_schema(document)
         edits = normalise(document)
         engine = self._supervisor.engine
+        written = document.serialise()
         number, description = self._supervisor.load(
-            _head(document, schema), document.serialise(), _left(deadline, artifact.limits.load_seconds)
+            _head(document, schema), written, _left(deadline, artifact.limits.load_seconds)
         )
         try:
             fields = tuple(EngineField(**field) for field in description["fields"])
@@ -71,19 +78,22 @@ class PmmlEngine:
             except ScoringError as error:
                 raise SignatureError(f"self-check: {error}") from error
             left = _left(deadline, artifact.limits.load_seconds)
-            return self._quickened(scorer, document, self._fast, left * _ADMISSION_SHARE) if self._fast else scorer
+            if self._fast is None:
+                return scorer
+            request = Request(schema, plan, fields, self._fast, min(_COMPARE_SECONDS, left * _COMPARE_SHARE))
+            ask = partial(self._supervisor.compare, number, request_parts(request, written), left * _WAIT_SHARE)
+            return self._quickened(scorer, document, self._fast, ask)
         except BaseException:
             self._supervisor.unload(number)
             raise
 
     def _quickened(
-        self, scorer: PmmlScorer, document: Document, agreement: Agreement, seconds: float
+        self, scorer: PmmlScorer, document: Document, agreement: Agreement, compare: Callable[[], Frame]
     ) -> PmmlScorer | FastScorer:
         """The scorer with a flat model in front of it; the scorer alone, which says why, if the model is not for that."""
         try:
-            evaluator = admit(
-                document, scorer.schema, scorer.signature, scorer.try_out, min(seconds, _ADMISSION_SECONDS), agreement
-            )
+            evaluator, _ = flat_model(document, scorer.schema, scorer.signature, agreement)
+            evaluator = admitted(evaluator, compare)
         except NotFastError as error:
             log.info("model.not_fast", model=document.model.get("modelName"), reason=str(error))
             return replace(scorer, _engine=f"{scorer.engine}; not computed in place: {error}")

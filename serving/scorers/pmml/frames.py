@@ -26,6 +26,7 @@ class Kind(IntEnum):
     UNLOAD = 2
     SCORE = 3
     USAGE = 4
+    COMPARE = 5
     ANSWER = 10
     REFUSED = 11
     BROKEN = 12

@@ -54,7 +54,7 @@ class ChildGoneError(Exception):
 
 
 class Channel:
-    """One of the two ways to ask a child: a request, then its answer. Any thread; one request at a time."""
+    """One of the three ways to ask a child: a request, then its answer. Any thread; one request at a time."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -87,12 +87,11 @@ class Channel:
 class Child:
     """A running child. Start it with `start_child`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], scoring: Channel, loading: Channel, lifeline: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], channels: Sequence[Channel], lifeline: int) -> None:
         self._process = process
         self._lifeline = lifeline
         self._killing = threading.Lock()
-        self.scoring = scoring
-        self.loading = loading
+        self.scoring, self.loading, self.comparing = self._channels = channels
         self.engine = ""
 
     @property
@@ -110,8 +109,8 @@ class Child:
                 self._process.wait(patience_seconds)
             self._process.kill()
             status = self._process.wait()
-            self.scoring.close()
-            self.loading.close()
+            for channel in self._channels:
+                channel.close()
             if self._lifeline >= 0:
                 os.close(self._lifeline)
                 self._lifeline = -1
@@ -124,7 +123,7 @@ def start_child(options: ChildOptions) -> Child:
     Raises:
         EngineUnavailableError: It did not start; the message says why.
     """
-    ours, theirs = zip(socket.socketpair(), socket.socketpair(), strict=True)
+    ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
     lifeline_read, lifeline = os.pipe()
     descriptors = [sock.fileno() for sock in theirs] + [lifeline_read]
     arguments = [*map(str, descriptors), str(os.getpid()), str(options.heap_megabytes)]
@@ -146,7 +145,7 @@ def start_child(options: ChildOptions) -> Child:
         os.close(lifeline_read)
         for sock in theirs:
             sock.close()
-    child = Child(process, Channel(ours[0]), Channel(ours[1]), lifeline)
+    child = Child(process, [Channel(sock) for sock in ours], lifeline)
     try:
         child.engine = _greeting(ours[1], options.start_seconds)
     except BaseException:

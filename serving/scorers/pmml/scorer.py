@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from serving.core.errors import ScoringError
 from serving.scorers.pmml.culprits import score_survivors
 from serving.scorers.pmml.frames import Frame, Part
 from serving.scorers.pmml.signature import EngineField, OutputPlan, Schema, make_signature
-from serving.scorers.pmml.supervisor import KilledTwiceError, RowError, Supervisor
+from serving.scorers.pmml.supervisor import KilledTwiceError, RowError
 
 _MOST_NAMED_FIELDS = 3
 # A piece of a batch gets a part of the batch's time, but it may be the first one in a fresh Java machine.
@@ -36,6 +37,22 @@ _PIECE_SHARE = 0.5
 _LEAST_PIECE_SECONDS = 2.0
 
 Ask = Callable[[int, int, Sequence[Part], float], Frame]
+
+
+class Served(Protocol):
+    """Models that are in an engine, by number; what each method raises is said by `Supervisor`, which is the usual one."""
+
+    def score(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Score a batch."""
+
+    def check(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Score a batch for which nobody waits."""
+
+    def score_once(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Score a batch without a second try."""
+
+    def unload(self, number: int) -> None:
+        """Forget a model."""
 
 
 @dataclass(slots=True)
@@ -51,7 +68,7 @@ class PmmlScorer:
     edits: str
     _plan: OutputPlan
     _fields: tuple[EngineField, ...]
-    _supervisor: Supervisor
+    _served: Served
     _number: int
     _score_seconds: float
     _engine: str
@@ -74,17 +91,17 @@ class PmmlScorer:
 
     def score(self, features: Features) -> Predictions:
         """See `Scorer.score`."""
-        return self._score(features, self._supervisor.score)
+        return self._score(features, self._served.score)
 
     def try_out(self, features: Features) -> Predictions:
         """Like `score`, in the queue of the loads, so that models that serve do not wait. For checks and warm-up."""
-        return self._score(features, self._supervisor.check)
+        return self._score(features, self._served.check)
 
     def close(self) -> None:
         """See `Scorer.close`. Waits for one batch of another model at most."""
         if not self._is_closed:
             self._is_closed = True
-            self._supervisor.unload(self._number)
+            self._served.unload(self._number)
 
     def _score(self, features: Features, ask: Ask) -> Predictions:
         if self._is_closed:
@@ -114,7 +131,7 @@ class PmmlScorer:
 
         def attempt(start: int, stop: int) -> list[Column]:
             piece = features.take(np.arange(start, stop))
-            answer = self._supervisor.score_once(self._number, stop - start, _encode(piece), seconds)
+            answer = self._served.score_once(self._number, stop - start, _encode(piece), seconds)
             return self._decode(answer, stop - start)
 
         search = score_survivors(rows, attempt)

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 
 _TRIES: Final = 2
 _EXIT_SECONDS: Final = 1.0
+
+_Way = Literal["scoring", "loading", "comparing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,10 @@ class Supervisor:
         """Like `score`, but in the queue of the loads: for a model that does not serve yet. See `score`."""
         return self._ask_twice("loading", number, rows, parts, seconds)
 
+    def compare(self, number: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Have the child compare a model with its flat form, see `comparison`, within `seconds`. See `score`."""
+        return self._ask_twice("comparing", number, 0, parts, seconds, Kind.COMPARE)
+
     def score_once(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Like `score`, without a second try."""
         return self._ask("scoring", number, rows, parts, seconds)
@@ -170,26 +176,27 @@ class Supervisor:
                 self._starter.shutdown()
                 self._starter = None
 
-    def _ask_twice(self, channel: str, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+    def _ask_twice(
+        self, channel: _Way, number: int, rows: int, parts: Sequence[Part], seconds: float, kind: Kind = Kind.SCORE
+    ) -> Frame:
         try:
-            return self._ask(channel, number, rows, parts, seconds)
+            return self._ask(channel, number, rows, parts, seconds, kind)
         except KilledTwiceError:
-            return self._ask(channel, number, rows, parts, seconds)
+            return self._ask(channel, number, rows, parts, seconds, kind)
 
-    def _ask(self, channel: str, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+    def _ask(
+        self, channel: _Way, number: int, rows: int, parts: Sequence[Part], seconds: float, kind: Kind = Kind.SCORE
+    ) -> Frame:
         try:
             child = self._current()
         except EngineUnavailableError as error:
             raise ScoringError(f"the PMML engine cannot be started: {error}") from error
         try:
-            asked = child.scoring if channel == "scoring" else child.loading
-            answer = asked.ask(Kind.SCORE, number, rows, parts, seconds)
+            answer = getattr(child, channel).ask(kind, number, rows, parts, seconds)
         except ChildGoneError as error:
             self._bury(child, error)
             raise KilledTwiceError(f"the PMML engine did not survive the batch: {error}") from error
-        if answer.kind is not Kind.ANSWER:
-            raise RowError(f"the PMML engine failed: {str(answer.body, 'utf-8')}")
-        return answer
+        return answered(answer)
 
     def _current(self) -> Child:
         """The child of the moment; if there is none, start one with every model in it."""
@@ -240,6 +247,17 @@ class Supervisor:
                 self.restarts += 1
                 log.warning("pmml.child_died", pid=child.pid, status=status, reason=str(reason))
         return status
+
+
+def answered(answer: Frame) -> Frame:
+    """The answer.
+
+    Raises:
+        RowError: It says that the engine raised an exception.
+    """
+    if answer.kind is not Kind.ANSWER:
+        raise RowError(f"the PMML engine failed: {str(answer.body, 'utf-8')}")
+    return answer
 
 
 def _description(answer: Frame) -> dict[str, Any]:

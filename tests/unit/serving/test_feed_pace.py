@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from serving.feed.pace import Pace
+from serving.waits import Waits
 
 
-class Waits:
-    """What the system tells of a thread: nanoseconds on a core, nanoseconds of waiting for one, slices."""
+class Thread:
+    """A thread as the system tells of it: nanoseconds on a core, nanoseconds of waiting for one, slices."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -19,25 +20,38 @@ class Waits:
         self.milliseconds += milliseconds
         self.file.write_text(f"77348476 {round(self.milliseconds * 1e6)} 19\n")
 
+    def waits(self) -> Waits:
+        return Waits(str(self.file))
+
 
 @pytest.fixture
-def waits(tmp_path: Path) -> Waits:
-    return Waits(tmp_path / "schedstat")
+def thread(tmp_path: Path) -> Thread:
+    return Thread(tmp_path / "schedstat")
 
 
-def test_it_rests_for_twice_what_it_waited_since_the_last_read(waits: Waits) -> None:
-    waits.wait(100)
-    pace = Pace(str(waits.file))
-    waits.wait(1.5)
+def test_a_thread_has_waited_what_was_added_since_somebody_looked(thread: Thread) -> None:
+    thread.wait(100)
+    waits = thread.waits()
+    thread.wait(1.5)
+
+    assert waits.seconds() == pytest.approx(0.0015)
+    assert waits.seconds() == 0.0
+    waits.close()
+
+
+def test_it_rests_for_twice_what_it_waited_since_the_last_read(thread: Thread) -> None:
+    thread.wait(100)
+    pace = Pace(thread.waits())
+    thread.wait(1.5)
 
     assert pace.rest_seconds(20) == pytest.approx(0.003)
     assert pace.rest_seconds(20) == 0.0
     pace.close()
 
 
-def test_it_rests_at_most_eight_milliseconds(waits: Waits) -> None:
-    pace = Pace(str(waits.file))
-    waits.wait(900)
+def test_it_rests_at_most_eight_milliseconds(thread: Thread) -> None:
+    pace = Pace(thread.waits())
+    thread.wait(900)
 
     assert pace.rest_seconds(8) == 0.008
     pace.close()
@@ -45,10 +59,10 @@ def test_it_rests_at_most_eight_milliseconds(waits: Waits) -> None:
 
 @pytest.mark.parametrize("records", [0, 7, 500, 8_000])
 def test_it_does_not_rest_after_a_few_records_nor_in_a_backlog_and_such_waits_count_no_more(
-    waits: Waits, records: int
+    thread: Thread, records: int
 ) -> None:
-    pace = Pace(str(waits.file))
-    waits.wait(3)
+    pace = Pace(thread.waits())
+    thread.wait(3)
 
     assert pace.rest_seconds(records) == 0.0
     assert pace.rest_seconds(20) == 0.0
@@ -56,7 +70,7 @@ def test_it_does_not_rest_after_a_few_records_nor_in_a_backlog_and_such_waits_co
 
 
 def test_where_nobody_tells_waits_it_never_rests(tmp_path: Path) -> None:
-    pace = Pace(str(tmp_path / "nothing"))
+    pace = Pace(Waits(str(tmp_path / "nothing")))
 
     assert pace.rest_seconds(20) == 0.0
     pace.close()
