@@ -106,12 +106,12 @@ def answer(frame: Frame, ask: Ask) -> bytes:
         request.schema, "", request.plan, request.fields, _Here(ask, waits), frame.model, request.seconds, ""
     )
     try:
-        admitted = admit(document, request.schema, here.signature, here.score, request.seconds, request.agreement)
+        found = admit(document, request.schema, here.signature, here.score, request.seconds, request.agreement)
     except NotFastError as error:
         return msgspec.msgpack.encode(Verdict(str(error)))
     finally:
         waits.close()
-    return msgspec.msgpack.encode(Verdict("", _nothing_of(admitted)))
+    return msgspec.msgpack.encode(Verdict("", _nothing_of(found)))
 
 
 def _nothing_of(evaluator: Evaluator) -> int | None:
