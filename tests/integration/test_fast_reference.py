@@ -244,6 +244,16 @@ def test_the_demonstration_models_are_fast_and_exact(exact, name):
     scorer.close()
 
 
+def test_what_the_engine_says_of_a_record_without_values_was_learned_and_is_not_asked_again(exact, monkeypatch):
+    scorer = exact.load(Artifact(documents.forest(4, trees=12)))
+    assert isinstance(scorer, FastScorer), scorer.engine
+    empty = features_of(scorer.signature, [{}])
+    said = scorer.reference.score(empty)
+    monkeypatch.setattr(scorer, "reference", None)
+
+    assert disagreement(empty, scorer.score(empty), said, NOTHING) is None
+
+
 def test_the_network_of_the_demonstration_is_fast_where_tolerance_is_asked_for(engine):
     scorer = engine.load(Artifact((ARTIFACTS / "wine_network.pmml").read_bytes()))
 

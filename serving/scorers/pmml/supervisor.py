@@ -10,8 +10,8 @@ each asks again by itself: nothing that was asked is lost.
 A request is asked twice. One death can be an accident (somebody killed the child, another model's batch hung it); two in a
 row are the request's own doing, and it is for the requester to say which row did it.
 
-Threads: all methods may be called on any thread, at the same time. Batches wait for batches and loads for loads, but not
-for one another, except while a child is started.
+Threads: all methods may be called on any thread, at the same time. Batches wait for batches, loads for loads and
+comparisons for comparisons, but not for one another, except while a child is started.
 """
 
 from __future__ import annotations
