@@ -30,7 +30,7 @@ def start(heap_megabytes: int) -> str:
         f"-Xmx{heap_megabytes}m",
         # By default it begins with all of that, and touches more and more of it at each load (from 130 to 205 MB of memory in
         # 150 loads, 116 to 135 so; loads and scores take no more CPU: measured, without the comparisons of the fast tier, which
-        # add some 17 MB). It grows where a model needs it.
+        # add 20 to 26 MB). It grows where a model needs it.
         "-Xms16m",
         "-XX:+UseSerialGC",
         # A machine out of memory is in no defined state: the child dies, and its parent knows what to do.
