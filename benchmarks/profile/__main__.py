@@ -19,7 +19,7 @@ from benchmarks.launch import Site, site
 from benchmarks.machine import Watch
 from benchmarks.profile.stages import STAGES
 from benchmarks.profile.worker import SNAPSHOT
-from benchmarks.records import fill
+from benchmarks.records import data_types, fill, wine_values
 from benchmarks.throughput import SIZES
 from benchmarks.topics import Topics
 
@@ -33,8 +33,9 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sluice-profile-") as folder, broker(Path(folder), options.kafka) as where:
         topics = Topics(where)
         with topics.new("backlog") as source:
-            fill(where, source, window.backlog)
-            with site(_entry(options), topics, source) as run:
+            types = data_types(options.types)
+            fill(where, source, window.backlog, wine_values(types=types))
+            with site(_entry(options), topics, source, types=types) as run:
                 run.start()
                 first = run.wait_for(window.warm, 240)
                 before, watch = _snapshot(run, 0), Watch()
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
     figures = _figures(before, after, last - first) | {
         "model": options.model,
         "delivery": options.delivery,
+        "types": options.types,
         "records": last - first,
         "load_average": weather.load_average,
     }
@@ -57,6 +59,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks profile", description=__doc__)
     parser.add_argument("--model", default="tree", help="tree, linear, forest or graph")
     parser.add_argument("--delivery", default="at_least_once", help="or exactly_once")
+    parser.add_argument("--types", type=int, default=1, help="data types in the stream, each with a model of its own")
     parser.add_argument("--records", default="small", choices=SIZES, help="how long the run is")
     parser.add_argument("--kafka", metavar="HOST:PORT", help="use this broker instead of starting one")
     parser.add_argument("--out", type=Path, help="file for the figures")
@@ -89,7 +92,7 @@ def _figures(before: Mapping[str, Any], after: Mapping[str, Any], records: int) 
     stages = {name: us("stages", name) for name, _ in STAGES}
     loop = (after["loop"] - before["loop"]) / records * 1e6
     threads = {name: us("threads", name) for name in after["threads"] if name != "loop"}
-    batches = after["calls"]["score"] - before["calls"]["score"]
+    batches = after["calls"]["decode"] - before["calls"]["decode"]
     return {
         "us": {name: round(value, 4) for name, value in stages.items()}
         | {"event loop, Faust, the rest": round(loop - sum(stages.values()), 4)}
@@ -107,7 +110,11 @@ def table(figures: Mapping[str, Any]) -> str:
     lines.append(f"| **all of the process** | **{total:.2f}** | |")
     batch = f"{figures['records_in_a_batch']:,} records in a batch"
     return "\n".join(
-        [*lines, "", f"{figures['model']}, {figures['delivery']}, {figures['records']:,} records, {batch}."]
+        [
+            *lines,
+            "",
+            f"{figures['model']}, {figures['delivery']}, {figures['types']} data types, {figures['records']:,} records, {batch}.",
+        ]
     )
 
 
