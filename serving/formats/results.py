@@ -9,7 +9,8 @@ from google.protobuf.descriptor import Descriptor
 from modelserving.v1 import records_pb2
 
 from serving.formats.base import Provenance, Reason, ScoredColumns
-from serving.formats.message_encoder import FieldColumn, MessageEncoder
+from serving.formats.message_encoder import MessageEncoder
+from serving.formats.message_fields import FieldColumn
 
 REASONS: Final[dict[Reason, records_pb2.ScoreResult.Reason]] = {
     "": records_pb2.ScoreResult.REASON_UNSPECIFIED,

@@ -105,16 +105,16 @@ DECODER_MUTANTS = {
 }
 
 ENCODER_MUTANTS = {
-    "-0.0 is a default": ("message_encoder", "is_set = payload.any(1)", "is_set = np.asarray(column != 0)"),
+    "-0.0 is a default": ("pieces", "is_set = payload.any(1)", "is_set = np.asarray(column != 0)"),
     "a number with presence that is 0 is not written": (
-        "message_encoder",
-        "if field.has_presence:\n        return _Piece(field.tag, payload)",
+        "pieces",
+        "if field.has_presence:\n        return Piece(field.tag, payload)",
         "if False:\n        return",
     ),
-    "an integer that is 0 is written": ("message_encoder", "if lowest == 0 and not field.has_presence:", "if False:"),
-    "zigzag is forgotten": ("message_encoder", "if field.type in _ZIGZAG:", "if False:"),
+    "an integer that is 0 is written": ("pieces", "if lowest == 0 and not field.has_presence:", "if False:"),
+    "zigzag is forgotten": ("pieces", "if field.type in ZIGZAG:", "if False:"),
     "the length of a text is that of its characters": (
-        "message_encoder",
+        "pieces",
         "varint(len(data)) + data",
         "varint(len(value)) + data",
     ),
@@ -123,21 +123,21 @@ ENCODER_MUTANTS = {
         "sorted(map(self._field, columns), key=_number)",
         "list(map(self._field, columns))",
     ),
-    "all rows are as wide as the first": ("message_encoder", "if len(kinds.starts) == 1:", "if True:"),
+    "all rows are as wide as the first": ("assembling", "if len(kinds.starts) == 1:", "if True:"),
     "kinds are told apart by one field": (
-        "message_encoder",
+        "assembling",
         "kind = kind * (piece.width + 1) + piece.used",
         "kind = 0 * kind + piece.used",
     ),
     "rows come in the order of their kinds": (
-        "message_encoder",
+        "assembling",
         "place[kinds.order] = np.arange(count)",
         "place[:] = np.arange(count)",
     ),
-    "gaps between spans are kept": ("message_encoder", "spans[-1][1] == start:", "True:"),
-    "an empty text with presence is not written": ("message_encoder", "not value and not has_presence", "not value"),
+    "gaps between spans are kept": ("assembling", "spans[-1][1] == start:", "True:"),
+    "an empty text with presence is not written": ("pieces", "not value and not has_presence", "not value"),
     "rows are cut out late": (
-        "message_encoder",
+        "assembling",
         "np.cumsum(lengths) - lengths, lengths)",
         "np.cumsum(lengths) - lengths, np.roll(lengths, -1))",
     ),
