@@ -148,7 +148,7 @@ class Dispatch:
         numbers: dict[str, NDArray[np.float64]] = {}
         texts: dict[str, TextColumn] = {}
         if plan.rules:
-            matrix = opened.decoded.matrix if taken is None else opened.decoded.matrix[taken]
+            matrix = opened.decoded.matrix if taken is None else opened.decoded.matrix.take(taken, axis=0)
             columns = opened.decoded.texts
             numbers = {name: matrix[:, i] for i, name in enumerate(self.plan.numbers)}
             texts = {
@@ -223,7 +223,7 @@ class Dispatch:
         decoded = opened.decoded
         matrix, texts = decoded.matrix, [decoded.texts[i] for i in self.plan.feature_texts]
         if taken is not None:
-            matrix, texts = matrix[taken], [text.take(taken) for text in texts]
+            matrix, texts = matrix.take(taken, axis=0), [text.take(taken) for text in texts]
         features = model.bindings[self.plan.name].features(matrix, texts)
         return Work(purpose, model, arm, plan, data_type, reason, taken, self._positions(opened, taken), features)
 

@@ -1,61 +1,43 @@
-"""What a batch leaves behind: results in the order of their records, and dead letters."""
+"""What a batch leaves behind: results and dead letters."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
-from serving.core.grouping import Rows
 from serving.core.outcomes import Unscored
+from serving.encoding import Encoded
 from serving.feed.batch import Output, Records, segment_of
-from serving.feed.runs import Header
 from serving.formats.dead_letters import Failure, encode_dead_letters
 
 RowsTooLarge = Callable[[Output], Sequence[int]]
 """Rows of an output that its topic would not take; costs nothing per record where all fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Results of one model.
-
-    Attributes:
-        rows: Positions of their records in the batch; `None` for all.
-        values: One a result.
-        headers: One list a result, or `None`.
-    """
-
-    rows: Rows
-    values: Sequence[bytes]
-    headers: Sequence[Sequence[Header]] | None
-
-
 def result_output(
-    topic: str, batch: Records, parts: Sequence[Encoded], too_large: RowsTooLarge
+    topic: str, batch: Records, results: Encoded | None, too_large: RowsTooLarge
 ) -> tuple[Output | None, list[Unscored]]:
-    """All results of a batch, in source order whichever models scored them, so that one key's results keep theirs.
+    """The results of a batch, each with the key of its record.
 
     Returns:
         The output, `None` if there is no result; and the records whose result the topic would not take.
     """
-    parts = [part for part in parts if len(part.values)]
-    if not parts:
+    if results is None:
         return None, []
-    whole = parts[0] if len(parts) == 1 else _joined(parts)
     keys: Sequence[bytes | None] = batch.keys
-    if whole.rows is not None and not np.array_equal(whole.rows, np.arange(len(batch))):
-        keys = [keys[i] for i in whole.rows.tolist()]
-    output = Output(topic, _column(keys), whole.values, whole.headers, whole.rows)
+    if results.rows is not None:
+        keys = _rows_of(keys, results.rows)
+    output = Output(topic, _column(keys), results.values, results.headers, results.rows)
     refused = too_large(output)
     if not refused:
         return output, []
-    positions = np.arange(len(batch)) if whole.rows is None else whole.rows
+    positions = np.arange(len(batch)) if results.rows is None else results.rows
     return _without(output, refused), [_too_large(output, i, positions) for i in refused]
 
 
@@ -110,21 +92,16 @@ def _without_value(failure: Failure) -> Failure:
     return replace(failure, value=None, headers=(), reason=reason)
 
 
+def _rows_of(keys: Sequence[bytes | None], rows: NDArray[np.intp]) -> Sequence[bytes | None]:
+    return keys.take(rows) if isinstance(keys, ByteColumn) else [keys[i] for i in rows.tolist()]
+
+
 def _column(keys: Sequence[bytes | None]) -> Sequence[bytes | None]:
     """Keys as a column, once for all who look at their bytes; as they are if a record has none."""
     try:
         return ByteColumn.of(cast(Sequence[bytes], keys))
     except TypeError:
         return keys
-
-
-def _joined(parts: Sequence[Encoded]) -> Encoded:
-    places = [np.arange(len(part.values)) if part.rows is None else part.rows for part in parts]
-    everywhere: NDArray[np.intp] = np.concatenate(places)
-    order = np.argsort(everywhere, kind="stable")
-    values = ByteColumn.joined([ByteColumn.of(part.values) for part in parts]).take(order)
-    headers = [header for part in parts for header in part.headers or ()]
-    return Encoded(everywhere[order], values, [headers[i] for i in order.tolist()] if headers else None)
 
 
 def _without(output: Output, rows: Sequence[int]) -> Output | None:

@@ -32,12 +32,11 @@ from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
 from serving.core.signals import compare, observe_predictions
 from serving.dispatch import Dispatch, StreamPlan
+from serving.encoding import Part, ResultEncoder
 from serving.feed.batch import Output, Records
-from serving.feed.runs import Header
-from serving.formats.base import Provenance, Reason, RecordFormat, ResultFormat, ScoredColumns
-from serving.formats.headers import ResultHeaders
+from serving.formats.base import Provenance, Reason, RecordFormat
 from serving.live import LiveModel
-from serving.outputs import Encoded, RowsTooLarge, dead_letter_output, result_output
+from serving.outputs import RowsTooLarge, dead_letter_output, result_output
 from serving.work import Ballot, Opened, Work
 
 
@@ -88,8 +87,8 @@ CountDeadLetters = Callable[[str, int], None]
 class _Closing:
     """What becomes of a batch: results and dark results so far."""
 
-    results: list[Encoded] = field(default_factory=list)
-    dark: list[Encoded] = field(default_factory=list)
+    results: list[Part] = field(default_factory=list)
+    dark: list[Part] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,6 @@ class Pipeline:
         plan: Of the stream.
         records: Decodes its records.
         results: Encodes its results.
-        headers: Makes their headers, if they have any.
         dispatch: Finds out who scores what.
         worker: Worker id.
         decider_of: Finds a decider by its name.
@@ -112,8 +110,7 @@ class Pipeline:
 
     plan: StreamPlan
     records: RecordFormat
-    results: ResultFormat
-    headers: ResultHeaders | None
+    results: ResultEncoder
     dispatch: Dispatch
     worker: str
     decider_of: Callable[[str], Decider | None]
@@ -153,11 +150,12 @@ class Pipeline:
         for ballot in opened.ballots:
             self._close_ballot(opened, ballot, closing, second_tries)
         outputs = []
-        for topic, encoded in ((self.plan.result_topic, closing.results), (self.plan.dark_topic, closing.dark)):
+        for topic, found in ((self.plan.result_topic, closing.results), (self.plan.dark_topic, closing.dark)):
+            encoded = self.results.encoded(opened, found)
             output, refused = result_output(topic, batch, encoded, self.too_large)
             if output is not None:
                 outputs.append(output)
-            unscored += refused if encoded is closing.results else []
+            unscored += refused if found is closing.results else []
         if unscored:
             for stage, count in Counter(item.stage for item in unscored).items():
                 self.count_dead_letters(stage, count)
@@ -191,8 +189,8 @@ class Pipeline:
         if not work.has_values:
             return
         rows = work.rows if work.valid is None else _scored_rows(opened.batch, work)
-        encoded = self._encoded(opened, work, rows, _valid_values(work), work.reason)
-        (closing.dark if work.purpose == "dark" else closing.results).append(encoded)
+        part = self._part(opened, work, rows, _valid_values(work), work.reason)
+        (closing.dark if work.purpose == "dark" else closing.results).append(part)
 
     def _close_ballot(self, opened: Opened, ballot: Ballot, closing: _Closing, second_tries: Sequence[Work]) -> None:
         positions, tried = _positions(opened.batch, ballot.rows), _tried(second_tries)
@@ -205,7 +203,7 @@ class Pipeline:
         for index, chosen, values in parts(answers, decided):
             work = ballot.works[index]
             assert work is not None
-            closing.results.append(self._encoded(opened, work, positions[chosen], values, "decided"))
+            closing.results.append(self._part(opened, work, positions[chosen], values, "decided"))
 
     def _decision(self, ballot: Ballot) -> tuple[Answers, Decided | Undecidable, float]:
         """What was decided, once for each ballot."""
@@ -227,26 +225,15 @@ class Pipeline:
         except Exception as error:  # a decider may be a third party's; it costs its own records and nobody else's
             return Undecidable(f"its decider failed: {type(error).__name__}: {error}")
 
-    def _encoded(self, opened: Opened, work: Work, rows: Rows, values: Scored, reason: Reason) -> Encoded:
+    def _part(self, opened: Opened, work: Work, rows: Rows, values: Scored, reason: Reason) -> Part:
         batch, model = opened.batch, work.model
-        columns = ScoredColumns(
-            _taken(opened.offsets, rows),
-            _taken(opened.timestamps_ms, rows),
-            values.prediction,
-            values.label,
-            values.scores,
-            None if opened.partitions is None else _taken(opened.partitions, rows),
-        )
         provenance = Provenance(
             model.model, model.version, model.sha256, work.data_type, batch.topic, batch.segments[0].partition,
             work.plan.change,
             self.worker, work.arm.name, work.plan.key, reason,
             decider=work.plan.decider if reason == "decided" else "",
         )  # fmt: skip
-        headers = None
-        if self.headers is not None:
-            headers = self.headers(provenance, columns, self._record_headers(batch, rows))
-        return Encoded(rows, self.results.encode(provenance, columns), headers)
+        return Part(rows, provenance, values)
 
     def _observe(self, opened: Opened, work: Work, pairs: PairCounts) -> None:
         failures = work.predictions.failures
@@ -265,12 +252,6 @@ class Pipeline:
             for each in ballot.works:
                 if each is not None and not each.is_late:  # a late one is given back when it has ended
                     self.dispatch.live.give_back(each.model)
-
-    def _record_headers(self, batch: Records, rows: Rows) -> Sequence[Sequence[Header]]:
-        if not self.plan.keeps_headers or batch.headers is None:
-            return ()
-        positions = range(len(batch)) if rows is None else rows.tolist()
-        return [batch.headers[i] or () for i in positions]
 
 
 def _taken(column: NDArray[_Kind], rows: Rows) -> NDArray[_Kind]:

@@ -9,6 +9,7 @@ from model_store.core.control_records import StreamDeclared
 from serving.core.deciders import Decider
 from serving.core.errors import SettingsError
 from serving.dispatch import Dispatch, EntityKind, RouteKind, StreamPlan
+from serving.encoding import ResultEncoder
 from serving.formats import open_format, open_result_format
 from serving.formats.base import FieldSelection, RecordFormat
 from serving.formats.headers import result_headers
@@ -76,8 +77,7 @@ class OpenedStream:
         return Pipeline(
             self.plan,
             self.records,
-            results,
-            headers,
+            ResultEncoder(results, headers, self.plan.keeps_headers),
             dispatch,
             worker,
             decider_of,

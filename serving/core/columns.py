@@ -28,6 +28,21 @@ class TextColumn:
         """The same column for some rows only."""
         return TextColumn(self.codes[rows], self.values)
 
+    @classmethod
+    def joined(cls, parts: Sequence[TextColumn]) -> TextColumn:
+        """One column after the other; each distinct string once."""
+        codes = np.concatenate([part.codes for part in parts])
+        if all(part.values is parts[0].values for part in parts):
+            return cls(codes, parts[0].values)
+        index: dict[str, int] = {}
+        begin = 0
+        for part in parts:
+            places = [index.setdefault(text, len(index)) for text in part.values]
+            end = begin + len(part.codes)
+            codes[begin:end] = np.array([*places, -1], np.int64)[part.codes]  # whose last is what code -1 finds
+            begin = end
+        return cls(codes, list(index))
+
 
 @dataclass(frozen=True, slots=True)
 class Features:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from serving.core.columns import TextColumn
 
+_FEWER_THAN = (1 << 16) - 1
+
 Rows = NDArray[np.intp] | None
 """Positions, ascending; `None` is all of them."""
 
@@ -28,8 +30,11 @@ def groups_of(column: TextColumn) -> list[tuple[str, Rows]]:
     first = int(codes[0])
     if (codes == first).all():
         return [(values[first] if first >= 0 else "", None)]
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    # Sorting 16-bit integers is linear; -1 becomes the last of them.
+    narrow = codes.astype(np.uint16) if len(values) < _FEWER_THAN else codes
+    order = np.argsort(narrow, kind="stable")
+    ordered = narrow[order]
+    starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     found: dict[str, list[NDArray[np.intp]]] = {}
     for rows in np.split(order, starts):
         code = int(codes[rows[0]])

@@ -6,6 +6,7 @@ scores, in the order of the signature. Nothing is rounded, and NaN stays NaN.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from model_store.core.signature import Signature
 from serving.core.columns import Predictions, TextColumn
+
+Form = tuple[bool, bool, int | None]
+"""Whether there is a prediction, whether a label, and how many scores, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,34 @@ class Scored:
     label: TextColumn | None
     scores: NDArray[np.float64] | None
 
+    @property
+    def form(self) -> Form:
+        """What there is of a prediction and a label, and how many scores."""
+        return (
+            self.prediction is not None,
+            self.label is not None,
+            None if self.scores is None else self.scores.shape[1],
+        )
+
+    def __len__(self) -> int:
+        for column in (self.prediction, self.scores):
+            if column is not None:
+                return len(column)
+        return 0 if self.label is None else len(self.label.codes)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scored]) -> Scored:
+        """One after the other, at least one; all of one form."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            _one_after_the_other([part.prediction for part in parts]),
+            None
+            if parts[0].label is None
+            else TextColumn.joined([part.label for part in parts if part.label is not None]),
+            _one_after_the_other([part.scores for part in parts]),
+        )
+
     def take(self, rows: NDArray[np.intp]) -> Scored:
         """The same values for some rows only."""
         return Scored(
@@ -36,6 +68,11 @@ class Scored:
             None if self.label is None else self.label.take(rows),
             None if self.scores is None else self.scores[rows],
         )
+
+
+def _one_after_the_other(columns: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    found = [column for column in columns if column is not None]
+    return np.concatenate(found) if found else None
 
 
 def scored(signature: Signature, predictions: Predictions) -> Scored:

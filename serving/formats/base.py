@@ -113,7 +113,7 @@ class Supersedes:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the predictions of one batch come from; the same for all its records. See `ScoreResult` in records.proto.
+    """Where a model's predictions for one batch come from; the same for all its records. See `ScoreResult` in records.proto.
 
     Attributes:
         model: Registered name.
@@ -148,7 +148,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ScoredColumns:
-    """The scored records of one batch under one live model: n rows.
+    """Scored records of one batch: n rows.
 
     Attributes:
         offsets: int64 (n,), offsets of the records.
@@ -171,11 +171,22 @@ class ScoredColumns:
 
 
 class ResultFormat(Protocol):
-    """Encodes the outcomes of one live model over one batch. Stateless: any thread."""
+    """Encodes what live models said of one batch. Stateless: any thread."""
 
     @property
     def content_type(self) -> str:
         """Media type of a value, for headers."""
 
     def encode(self, provenance: Provenance, scored: ScoredColumns) -> Sequence[bytes]:
-        """The value of each result, in the order of the rows."""
+        """The value of each result of one model, in the order of the rows."""
+
+    def encode_several(
+        self, provenances: Sequence[Provenance], which: NDArray[np.int64], scored: ScoredColumns
+    ) -> Sequence[bytes]:
+        """The value of each result of several models, in the order of the rows.
+
+        Args:
+            provenances: One a model, at least one.
+            which: int64 (n,), index of the provenance of each row.
+            scored: The rows; those of all models have the same columns.
+        """

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.core import items
 from serving.core.byte_column import ByteColumn
 from serving.formats.base import DecodedBatch, Rejected
 from serving.formats.dictionaries import Coded, as_column, merge
@@ -103,8 +104,8 @@ class _Group:
         return np.arange(len(self.records)) if self.rows is None else self.rows
 
     def select(self, chosen: NDArray[np.bool_]) -> _Group:
-        rows = np.flatnonzero(chosen) if self.rows is None else self.rows[chosen]
-        return _Group(self.records[chosen], rows)
+        records = items.rows(self.records)[chosen].view(np.uint8).reshape(-1, self.records.shape[1])
+        return _Group(records, np.flatnonzero(chosen) if self.rows is None else self.rows[chosen])
 
 
 class LayoutDecoder:
@@ -278,7 +279,8 @@ class LayoutDecoder:
         matrix = np.empty((count, self.numbers))
         placed = [(np.arange(count) if part.rows is None else part.rows, part) for part in parts]
         for part_rows, part in placed:
-            matrix[part_rows] = part.matrix
+            if self.numbers:
+                items.rows(matrix)[part_rows] = items.rows(part.matrix)
         columns = [
             merge([(part_rows, part.texts[column]) for part_rows, part in placed], count)
             for column in range(self.texts)

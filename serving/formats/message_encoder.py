@@ -1,28 +1,27 @@
 """Encodes columns to serialised protobuf messages, a batch at a time, byte for byte as the protobuf runtime does.
 
-Theory of operation. All messages of a batch are written side by side as the rows of one byte matrix, one *piece* a
-field, in the order of the field numbers: bytes that are the same in all rows, payloads of fixed width, varints, entries
-of a table of strings. A piece is as wide as its widest row, and each row uses a prefix of it: none of it where the field
-is absent, less than all of it where its varint or its string is shorter. So
+Theory of operation. A message is a row of *pieces*, in the order of the field numbers (`pieces`): bytes that are the same
+in all messages, payloads of fixed width, varints, entries of a table of strings. Each is as wide as its widest row, and
+each row uses a prefix of it; they are put together a batch at a time (`assembling`).
 
-* rows that use the same prefixes are of one *kind*: their bytes in use are the same columns of the matrix, which are
-  copied together;
-* where there are too many kinds for that, all bytes in use are compressed into one buffer.
+What is the same in all messages is serialised once, by the runtime, and remembered for the next batch. Messages of one
+batch may also be of several *variants*, each with scalars of its own: results of several models. That costs next to
+nothing a variant, where a batch for each would cost what a batch costs whatever its size.
 
-What comes out is one buffer and where in it each value is: no object is made of a value.
-
-Nearly all batches have one to four kinds of rows: a varint of offsets changes its width once in a long while.
 A batch of a few messages is left to the protobuf runtime, which has no fixed cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
 from serving.formats.assembling import put_together
@@ -39,11 +38,10 @@ from serving.formats.message_fields import (
 )
 from serving.formats.pieces import Piece, piece_of
 
-_KEYS = (bool, int, str, bytes)
 _NO_KEYS = (float, Message)  # -0.0 equals 0.0, but is written otherwise; messages cannot be keys
-# Above this many bytes the matrix is built for some rows at a time: it stays in the cache, and one long string does not
-# widen all rows of a large batch.
-_MATRIX_BYTES = 4 << 20
+# So many bytes are put together at a time: they stay in the cache, and one long string does not widen all rows of a large
+# batch.
+_BYTES_AT_ONCE = 4 << 20
 # The fixed cost of a batch is that of about this many messages by the runtime (measured: 40 us, 1.2 us).
 FEWEST_MESSAGES = 32
 # Plans of this many streams, models and partitions are remembered; each is some hundred bytes.
@@ -51,17 +49,33 @@ _PLANS_KEPT = 1_024
 
 
 @dataclass(frozen=True, slots=True)
+class Variants:
+    """Scalars that are not the same in all messages.
+
+    Attributes:
+        scalars: Those of each variant, at least one.
+        of_row: int64 (n,), which of them each message has.
+    """
+
+    scalars: Sequence[Mapping[str, Scalar]]
+    of_row: NDArray[np.int64]
+
+
+ONE_VARIANT: Final = Variants(({},), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What is the same for all batches with the same scalars and the same varying fields.
 
     Attributes:
-        parts: In the order of the field numbers: serialised scalars, and fields that vary.
-        varying: The fields among them.
+        varying: The fields that vary, in the order of their numbers.
+        heads: The serialised scalars before each of them, and behind the last.
         width: Bytes of the scalars.
     """
 
-    parts: tuple[bytes | Field, ...]
     varying: tuple[Field, ...]
+    heads: tuple[bytes, ...]
     width: int
 
 
@@ -74,74 +88,85 @@ class MessageEncoder:
         self._class: type[Message] = message_factory.GetMessageClass(message)
         self._fields = {field.name: describe(field) for field in message.fields}
         self._name = message.full_name
-        self._plans: dict[tuple[tuple[str, bool | int | str | bytes | None], ...], _Plan] = {}
+        self._plans: dict[tuple[object, ...], _Plan] = {}
 
-    def encode(self, count: int, columns: Mapping[str, FieldColumn]) -> Sequence[bytes]:
+    def encode(
+        self, count: int, columns: Mapping[str, FieldColumn], variants: Variants = ONE_VARIANT
+    ) -> Sequence[bytes]:
         """`count` messages, each equal to `SerializeToString(deterministic=True)` of a message with these fields.
 
         A scalar is the value in all messages; an array (n,) one value a message; an array (n, d) a packed repeated field
         of fixed-width numbers with d values in each message; a `TextColumn` a string a message, absent where its code is
-        -1. A field without presence that has its default is not written; one with presence is.
+        -1. A field without presence that has its default is not written; one with presence is. Each message also has
+        the scalars of its variant.
 
         Raises:
             ValueError: No such field, a column of another length or type, or a value out of the field's range.
         """
-        plan = self._planned(columns)
-        for field in plan.varying:
-            check_column(field, columns[field.name], count)
-        if count < self._fewest_messages:
-            return self._encode_singly(count, columns)
-        widest = plan.width + sum(width_of(columns[field.name]) for field in plan.varying)
-        if count * widest <= _MATRIX_BYTES:
-            return _encode(count, plan, columns)
-        rows_at_once = max(1, _MATRIX_BYTES // widest)
+        same = {name: column for name, column in columns.items() if isinstance(column, SCALARS)}
+        varying = {name: column for name, column in columns.items() if not isinstance(column, SCALARS)}
+        messages = [{**same, **scalars} for scalars in variants.scalars]
+        plans = [self._planned(scalars, varying) for scalars in messages]
+        for field in plans[0].varying:
+            check_column(field, varying[field.name], count)
+        of_row = variants.of_row if len(plans) > 1 else None
+        if count < max(1, self._fewest_messages):
+            return self._encode_singly(count, messages, varying, of_row)
+        widest = max(plan.width for plan in plans) + sum(map(width_of, varying.values()))
+        rows_at_once = max(1, _BYTES_AT_ONCE // max(1, widest))
+        if count <= rows_at_once:
+            return _encode(count, plans, varying, of_row)
         parts: list[ByteColumn] = []
         for start in range(0, count, rows_at_once):
             stop = min(count, start + rows_at_once)
-            part = {field.name: rows_of(columns[field.name], start, stop) for field in plan.varying}
-            parts.append(_encode(stop - start, plan, part))
+            part = {name: rows_of(column, start, stop) for name, column in varying.items()}
+            parts.append(_encode(stop - start, plans, part, None if of_row is None else of_row[start:stop]))
         return ByteColumn.joined(parts)
 
-    def _planned(self, columns: Mapping[str, FieldColumn]) -> _Plan:
-        """The plan for these fields and scalars; the same ones come batch after batch."""
-        if any(isinstance(column, _NO_KEYS) for column in columns.values()):
-            return self._plan(columns)
-        key = tuple((name, column if isinstance(column, _KEYS) else None) for name, column in columns.items())
+    def _planned(self, scalars: Mapping[str, Scalar], varying: Collection[str]) -> _Plan:
+        """The plan for these scalars and varying fields; the same ones come batch after batch."""
+        if any(isinstance(scalar, _NO_KEYS) for scalar in scalars.values()):
+            return self._plan(scalars, varying)
+        key = *scalars.items(), *varying
         plan = self._plans.get(key)
         if plan is None:
             if len(self._plans) >= _PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[key] = self._plan(columns)
+            plan = self._plans[key] = self._plan(scalars, varying)
         return plan
 
-    def _plan(self, columns: Mapping[str, FieldColumn]) -> _Plan:
-        fields = sorted(map(self._field, columns), key=_number)
+    def _plan(self, scalars: Mapping[str, Scalar], varying: Collection[str]) -> _Plan:
+        fields = sorted(map(self._field, (*scalars, *varying)), key=_number)
         chosen: set[str] = set()
-        parts: list[bytes | Field] = []
-        same: dict[str, Scalar] = {}
+        heads: list[bytes] = []
+        before: dict[str, Scalar] = {}
         for field in fields:
             if field.oneof is not None:
                 if field.oneof in chosen:
                     raise ValueError(f"{self._name}: only one member of `{field.oneof}` can be set")
                 chosen.add(field.oneof)
-            column = columns[field.name]
-            if isinstance(column, SCALARS):
-                same[field.name] = column
+            if field.name in scalars:
+                before[field.name] = scalars[field.name]
                 continue
-            if same:
-                parts.append(self._class(**same).SerializeToString(deterministic=True))
-                same = {}
-            parts.append(field)
-        if same:
-            parts.append(self._class(**same).SerializeToString(deterministic=True))
-        width = sum(len(part) for part in parts if isinstance(part, bytes))
-        return _Plan(tuple(parts), tuple(part for part in parts if isinstance(part, Field)), width)
+            heads.append(self._class(**before).SerializeToString(deterministic=True))
+            before = {}
+        heads.append(self._class(**before).SerializeToString(deterministic=True))
+        width = sum(map(len, heads))
+        return _Plan(tuple(field for field in fields if field.name in varying), tuple(heads), width)
 
-    def _encode_singly(self, count: int, columns: Mapping[str, FieldColumn]) -> list[bytes]:
-        message = self._class(**{name: column for name, column in columns.items() if isinstance(column, SCALARS)})
+    def _encode_singly(
+        self,
+        count: int,
+        variants: Sequence[Mapping[str, Scalar]],
+        columns: Mapping[str, FieldColumn],
+        of_row: NDArray[np.int64] | None,
+    ) -> list[bytes]:
+        messages = [self._class(**scalars) for scalars in variants]
+        which = [0] * count if of_row is None else of_row.tolist()
         varying = [(name, cells_of(column)) for name, column in columns.items() if not isinstance(column, SCALARS)]
         out = []
         for row in range(count):
+            message = messages[which[row]]
             for name, cells in varying:
                 cell = cells[row]
                 if cell is None:
@@ -160,11 +185,17 @@ class MessageEncoder:
         return field
 
 
-def _encode(count: int, plan: _Plan, columns: Mapping[str, FieldColumn]) -> ByteColumn:
-    if count == 0:
-        return ByteColumn.of([])
-    pieces = [Piece(part) if isinstance(part, bytes) else piece_of(part, columns[part.name]) for part in plan.parts]
-    return put_together(count, pieces)
+def _encode(
+    count: int, plans: Sequence[_Plan], columns: Mapping[str, FieldColumn], of_row: NDArray[np.int64] | None
+) -> ByteColumn:
+    pieces: list[Piece] = []
+    for number, heads in enumerate(zip(*(plan.heads for plan in plans), strict=True)):
+        if any(heads):
+            pieces.append(Piece(heads if heads.count(heads[0]) < len(heads) else heads[:1]))
+        if number < len(plans[0].varying):
+            field = plans[0].varying[number]
+            pieces.append(piece_of(field, columns[field.name]))
+    return put_together(count, pieces, of_row)
 
 
 def _number(field: Field) -> int:

@@ -14,18 +14,23 @@ from serving.formats.varints import encode_column, varint, widths
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The bytes of one field: `head` is the same in all rows, `payload` uint8 (n, w) is not.
+    """What some bytes of each message are made of.
 
-    `used` is how many bytes of both each row uses, from the left: int64 (n,), or `None` for all.
+    Attributes:
+        heads: Bytes that are not of a column: of all messages, or one each of the variants that the messages are of.
+        payload: uint8 (n, w), what follows them; only where there is one head.
+        used: int64 (n,), how many bytes of both each message uses, from the left; `None` for all of the payload, if any,
+            and the whole head.
     """
 
-    head: bytes
+    heads: tuple[bytes, ...]
     payload: NDArray[np.uint8] | None = None
     used: NDArray[np.int64] | None = None
 
     @property
     def width(self) -> int:
-        return len(self.head) + (0 if self.payload is None else self.payload.shape[1])
+        """The most that a message uses."""
+        return max(map(len, self.heads)) + (0 if self.payload is None else self.payload.shape[1])
 
 
 def piece_of(field: Field, column: FieldColumn) -> Piece:
@@ -41,17 +46,17 @@ def piece_of(field: Field, column: FieldColumn) -> Piece:
 def _fixed(field: Field, column: ArrayColumn) -> Piece:
     payload = _payload(field, column)
     if field.has_presence:
-        return Piece(field.tag, payload)
+        return Piece((field.tag,), payload)
     # The default is +0 in bits: -0.0 is written.
     is_set = payload.any(1)
-    return Piece(field.tag, payload, None if is_set.all() else is_set * (len(field.tag) + payload.shape[1]))
+    return Piece((field.tag,), payload, None if is_set.all() else is_set * (len(field.tag) + payload.shape[1]))
 
 
 def _packed(field: Field, column: ArrayColumn) -> Piece:
     payload = _payload(field, column)
     if not payload.shape[1]:
-        return Piece(b"")
-    return Piece(field.tag + varint(payload.shape[1]), payload)
+        return Piece((b"",))
+    return Piece((field.tag + varint(payload.shape[1]),), payload)
 
 
 def _payload(field: Field, column: ArrayColumn) -> NDArray[np.uint8]:
@@ -69,8 +74,8 @@ def _integers(field: Field, column: ArrayColumn) -> Piece:
     taken = widths(raw, lowest, highest)
     payload = encode_column(raw, lowest, highest)
     if lowest == 0 and not field.has_presence:
-        return Piece(field.tag, payload, np.where(raw == 0, 0, len(field.tag) + taken))
-    return Piece(field.tag, payload, None if isinstance(taken, int) else len(field.tag) + taken)
+        return Piece((field.tag,), payload, np.where(raw == 0, 0, len(field.tag) + taken))
+    return Piece((field.tag,), payload, None if isinstance(taken, int) else len(field.tag) + taken)
 
 
 def _strings(field: Field, column: TextColumn) -> Piece:
@@ -85,7 +90,7 @@ def _strings(field: Field, column: TextColumn) -> Piece:
     table = np.frombuffer(b"".join(each.ljust(widest, b"\0") for each in encoded), np.uint8)
     table = table.reshape(len(encoded), widest)
     used_widths = np.array([len(each) for each in encoded], np.int64)[codes]
-    return Piece(b"", table.take(codes, axis=0, mode="wrap"), None if (used_widths == widest).all() else used_widths)
+    return Piece((b"",), table.take(codes, axis=0, mode="wrap"), None if (used_widths == widest).all() else used_widths)
 
 
 def _string(tag: bytes, value: str | None, has_presence: bool) -> bytes:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 from google.protobuf.descriptor import Descriptor
 from modelserving.v1 import records_pb2
+from numpy.typing import NDArray
 
 from serving.formats.base import Provenance, Reason, ScoredColumns
-from serving.formats.message_encoder import MessageEncoder
-from serving.formats.message_fields import FieldColumn
+from serving.formats.message_encoder import MessageEncoder, Variants
+from serving.formats.message_fields import FieldColumn, Scalar
 
 REASONS: Final[dict[Reason, records_pb2.ScoreResult.Reason]] = {
     "": records_pb2.ScoreResult.REASON_UNSPECIFIED,
@@ -40,44 +42,62 @@ class ProtobufResults:
 
     def encode(self, provenance: Provenance, scored: ScoredColumns) -> Sequence[bytes]:
         """See ResultFormat.encode."""
-        columns: dict[str, FieldColumn] = {
-            "model": provenance.model,
-            "model_version": provenance.model_version,
-            "sha256": provenance.sha256,
-            "data_type": provenance.data_type,
-            "topic": provenance.topic,
-            "partition": provenance.partition if scored.partitions is None else scored.partitions,
-            "offset": scored.offsets,
-            "control_offset": provenance.control_offset,
-            "worker": provenance.worker,
-            "record_timestamp_ms": scored.record_timestamps_ms,
-            **_choice(provenance),
-        }
-        if scored.prediction is not None:
-            columns["prediction"] = scored.prediction
-        if scored.label is not None:
-            columns["label"] = scored.label
-        if scored.scores is not None:
-            columns["scores"] = scored.scores
-        return self._encoder.encode(len(scored), columns)
+        return self._encoder.encode(len(scored), _columns(provenance, scored) | _scalars(provenance))
+
+    def encode_several(
+        self, provenances: Sequence[Provenance], which: NDArray[np.int64], scored: ScoredColumns
+    ) -> Sequence[bytes]:
+        """See ResultFormat.encode_several."""
+        variants = Variants([_scalars(provenance) for provenance in provenances], which)
+        return self._encoder.encode(len(scored), _columns(provenances[0], scored), variants)
 
 
-def _choice(provenance: Provenance) -> dict[str, FieldColumn]:
+def _columns(provenance: Provenance, scored: ScoredColumns) -> dict[str, FieldColumn]:
+    """What is not the same in all results of a model, and which batch they are of."""
+    columns: dict[str, FieldColumn] = {
+        "topic": provenance.topic,
+        "partition": provenance.partition if scored.partitions is None else scored.partitions,
+        "offset": scored.offsets,
+        "worker": provenance.worker,
+        "record_timestamp_ms": scored.record_timestamps_ms,
+    }
+    if scored.prediction is not None:
+        columns["prediction"] = scored.prediction
+    if scored.label is not None:
+        columns["label"] = scored.label
+    if scored.scores is not None:
+        columns["scores"] = scored.scores
+    return columns
+
+
+def _scalars(provenance: Provenance) -> dict[str, Scalar]:
+    """What is the same in all results of a model."""
+    return {
+        "model": provenance.model,
+        "model_version": provenance.model_version,
+        "sha256": provenance.sha256,
+        "data_type": provenance.data_type,
+        "control_offset": provenance.control_offset,
+        **_choice(provenance),
+    }
+
+
+def _choice(provenance: Provenance) -> dict[str, Scalar]:
     """What a plain route leaves empty, and so costs nothing."""
-    columns: dict[str, FieldColumn] = {}
+    scalars: dict[str, Scalar] = {}
     if provenance.arm:
-        columns["arm"] = provenance.arm
+        scalars["arm"] = provenance.arm
     if provenance.route and provenance.route != provenance.data_type:
-        columns["route"] = provenance.route
+        scalars["route"] = provenance.route
     if provenance.reason:
-        columns["reason"] = REASONS[provenance.reason]
+        scalars["reason"] = REASONS[provenance.reason]
     if (superseded := provenance.supersedes) is not None:
-        columns["supersedes"] = records_pb2.ScoreResult.Supersedes(
+        scalars["supersedes"] = records_pb2.ScoreResult.Supersedes(
             correction=superseded.correction,
             model=superseded.model,
             model_version=superseded.model_version,
             control_offset=superseded.control_offset,
         )
     if provenance.decider:
-        columns["decider"] = provenance.decider
-    return columns
+        scalars["decider"] = provenance.decider
+    return scalars

@@ -13,6 +13,7 @@ both are `null`. `scores` keeps its length, so that its elements stay in place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import repeat
 
@@ -35,40 +36,54 @@ class JsonResults:
         return "application/json"
 
     def encode(self, provenance: Provenance, scored: ScoredColumns) -> list[bytes]:
-        """See ResultFormat.encode.
+        """See ResultFormat.encode."""
+        head, middle = _same(provenance)
+        return _joined(scored, provenance.partition, repeat(head), repeat(middle))
 
-        Each column is encoded as one JSON array and cut at its commas: numbers hold none.
-        """
-        count = len(scored)
-        if not count:
-            return []
-        before = {
-            "model": provenance.model,
-            "model_version": provenance.model_version,
-            "sha256": provenance.sha256.hex(),
-            "data_type": provenance.data_type,
-            "topic": provenance.topic,
-        }
-        after = {"control_offset": provenance.control_offset, "worker": provenance.worker, **_choice(provenance)}
-        head = _encode(before)[:-1] + b',"partition":'
-        partitions = repeat(_encode(provenance.partition)) if scored.partitions is None else _numbers(scored.partitions)
-        middle = b"," + _encode(after)[1:-1] + b',"record_timestamp_ms":'
-        columns = [
-            repeat(head),
-            partitions,
-            repeat(b',"offset":'),
-            _numbers(scored.offsets),
-            repeat(middle),
-            _numbers(scored.record_timestamps_ms),
-        ]
-        if scored.prediction is not None:
-            columns += [repeat(b',"prediction":'), _numbers(scored.prediction)]
-        if scored.label is not None:
-            columns.append(_labels(scored.label))
-        if scored.scores is not None:
-            columns += [repeat(b',"scores":'), _vectors(scored.scores)]
-        columns.append(repeat(b"}"))
-        return list(map(b"".join, zip(*columns, strict=False)))
+    def encode_several(
+        self, provenances: Sequence[Provenance], which: NDArray[np.int64], scored: ScoredColumns
+    ) -> list[bytes]:
+        """See ResultFormat.encode_several."""
+        heads, middles = zip(*map(_same, provenances), strict=True)
+        of_row = which.tolist()
+        return _joined(
+            scored, provenances[0].partition, map(heads.__getitem__, of_row), map(middles.__getitem__, of_row)
+        )
+
+
+def _same(provenance: Provenance) -> tuple[bytes, bytes]:
+    """What is the same in all results of a model: up to the partition, and from the offset to the timestamp."""
+    before = {
+        "model": provenance.model,
+        "model_version": provenance.model_version,
+        "sha256": provenance.sha256.hex(),
+        "data_type": provenance.data_type,
+        "topic": provenance.topic,
+    }
+    after = {"control_offset": provenance.control_offset, "worker": provenance.worker, **_choice(provenance)}
+    return _encode(before)[:-1] + b',"partition":', b"," + _encode(after)[1:-1] + b',"record_timestamp_ms":'
+
+
+def _joined(scored: ScoredColumns, partition: int, heads: Iterable[bytes], middles: Iterable[bytes]) -> list[bytes]:
+    """The objects. Each column is encoded as one JSON array and cut at its commas: numbers hold none."""
+    if not len(scored):
+        return []
+    columns = [
+        heads,
+        repeat(_encode(partition)) if scored.partitions is None else _numbers(scored.partitions),
+        repeat(b',"offset":'),
+        _numbers(scored.offsets),
+        middles,
+        _numbers(scored.record_timestamps_ms),
+    ]
+    if scored.prediction is not None:
+        columns += [repeat(b',"prediction":'), _numbers(scored.prediction)]
+    if scored.label is not None:
+        columns.append(_labels(scored.label))
+    if scored.scores is not None:
+        columns += [repeat(b',"scores":'), _vectors(scored.scores)]
+    columns.append(repeat(b"}"))
+    return list(map(b"".join, zip(*columns, strict=False)))
 
 
 def _choice(provenance: Provenance) -> dict[str, object]:

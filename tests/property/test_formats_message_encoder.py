@@ -4,14 +4,14 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from formats_reference import MIXED, Mixed, doubles, floats, int32s, int64s, uint32s, uint64s, words
+from formats_reference import MIXED, Inner, Mixed, doubles, floats, int32s, int64s, uint32s, uint64s, words
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from modelserving.v1 import records_pb2
 
 from serving.core.columns import TextColumn
 from serving.formats.base import Provenance, ScoredColumns, Supersedes
-from serving.formats.message_encoder import MessageEncoder
+from serving.formats.message_encoder import MessageEncoder, Variants
 from serving.formats.results import REASONS, ProtobufResults
 
 COLUMNS: dict[str, tuple[st.SearchStrategy[Any], type]] = {
@@ -69,6 +69,48 @@ def test_every_batch_is_encoded_as_the_runtime_does(drawn: tuple[dict[str, Any],
     encoded = encoder.encode(len(rows), given_columns)
 
     assert encoded == [Mixed(**row).SerializeToString(deterministic=True) for row in rows]
+
+
+SCALARS: dict[str, st.SearchStrategy[Any]] = {
+    "i32": int32s, "u64": uint64s, "db": doubles, "st": words, "ostr": words, "by": st.binary(max_size=300),
+    "b": st.booleans(), "inner": st.builds(Inner, s=words, x=doubles),
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    drawn=columns(),
+    repeats=st.integers(1, 25),
+    singles=st.lists(st.dictionaries(st.sampled_from(sorted(SCALARS)), st.none(), max_size=4), min_size=1, max_size=8),
+    data=st.data(),
+    rnd=st.randoms(use_true_random=False),
+)
+def test_messages_of_several_variants_are_what_the_runtime_writes(
+    drawn: tuple[dict[str, Any], list[dict[str, Any]]],
+    repeats: int,
+    singles: list[dict[str, None]],
+    data: st.DataObject,
+    rnd: Any,
+) -> None:
+    """Variants in turn, in long stretches, or anyhow; with scalars of their own, of any length, or none."""
+    given_columns, rows = drawn
+    count = len(rows)
+    chosen = [name for name in SCALARS if name not in given_columns]
+    scalars = [{name: data.draw(SCALARS[name]) for name in names if name in chosen} for names in singles]
+    if rnd.random() < 0.5:
+        of_row = [row // repeats % len(scalars) for row in range(count)]
+    else:
+        of_row = [rnd.randrange(len(scalars)) for _ in range(count)]
+
+    encoded = encoder.encode(count, given_columns, Variants(scalars, np.array(of_row, np.int64)))
+
+    expected = [
+        Mixed(**row, **scalars[which]).SerializeToString(deterministic=True)
+        for row, which in zip(rows, of_row, strict=True)
+    ]
+    assert encoded == expected
+    singly = MessageEncoder(MIXED, fewest_messages=1000)
+    assert singly.encode(count, given_columns, Variants(scalars, np.array(of_row, np.int64))) == expected
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

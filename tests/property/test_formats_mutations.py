@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 
 import serving
 from serving.core.columns import TextColumn
+from serving.formats.message_encoder import Variants
 
 PACKAGE = Path(serving.__file__ or "").parent / "formats"
 
@@ -108,7 +109,7 @@ ENCODER_MUTANTS = {
     "-0.0 is a default": ("pieces", "is_set = payload.any(1)", "is_set = np.asarray(column != 0)"),
     "a number with presence that is 0 is not written": (
         "pieces",
-        "if field.has_presence:\n        return Piece(field.tag, payload)",
+        "if field.has_presence:\n        return Piece((field.tag,), payload)",
         "if False:\n        return",
     ),
     "an integer that is 0 is written": ("pieces", "if lowest == 0 and not field.has_presence:", "if False:"),
@@ -120,21 +121,41 @@ ENCODER_MUTANTS = {
     ),
     "fields come in the order they are given": (
         "message_encoder",
-        "sorted(map(self._field, columns), key=_number)",
-        "list(map(self._field, columns))",
+        "sorted(map(self._field, (*scalars, *varying)), key=_number)",
+        "list(map(self._field, (*scalars, *varying)))",
     ),
-    "all rows are as wide as the first": ("assembling", "if len(kinds.starts) == 1:", "if True:"),
+    "all rows are as wide as the first": ("assembling", "if kinds is None and variant_of is None:", "if True:"),
     "kinds are told apart by one field": (
         "assembling",
-        "kind = kind * (piece.width + 1) + piece.used",
-        "kind = 0 * kind + piece.used",
+        "kind * (highest - lowest + 1) + (used - lowest)",
+        "used - lowest",
     ),
     "rows come in the order of their kinds": (
         "assembling",
-        "place[kinds.order] = np.arange(count)",
+        "place[order] = np.arange(count)",
         "place[:] = np.arange(count)",
     ),
-    "gaps between spans are kept": ("assembling", "spans[-1][1] == start:", "True:"),
+    "a stretch goes on into the next kind": (
+        "assembling",
+        "for numbers in (kinds, variant_of):",
+        "for numbers in (variant_of,):",
+    ),
+    "a stretch goes on into the next variant": (
+        "assembling",
+        "for numbers in (kinds, variant_of):",
+        "for numbers in (kinds,):",
+    ),
+    "variants are not told apart by their lengths": ("assembling", "if len(numbers) > 1:", "if False:"),
+    "all rows have the heads of the first variant": (
+        "assembling",
+        "_table(piece, width).take(variant_of[stretch.rows])",
+        "_table(piece, width)[0]",
+    ),
+    "wide heads are not cut": (
+        "assembling",
+        "if _differs(piece):\n            assert variant_of is not None\n            used",
+        "if False:\n            used",
+    ),
     "an empty text with presence is not written": ("pieces", "not value and not has_presence", "not value"),
     "rows are cut out late": (
         "assembling",
@@ -230,6 +251,9 @@ TEMPTING: list[bytes] = [
     Mixed(c_d=1.0).SerializeToString() + Mixed(c_s="last").SerializeToString(),
     Mixed(db=1.0, st="between", opt=2.0, c_d=3.0).SerializeToString(),
     Mixed(emb=[1, 2, 3], unp=[1, 2], ints=[1, -1], embd=[5.0], db=1.0).SerializeToString(),
+    Mixed(emb=[1, 2], db=1.0).SerializeToString(),
+    Mixed(emb=[1, 2, 3, 4], db=1.0).SerializeToString(),
+    Mixed(inner=Inner(vec=[1, -1, 1]), db=1.0).SerializeToString(),
     Mixed(db=1.0, b=True).SerializeToString() + b"\x68\x02" + b"\xa1\x06" + b"\xff" * 8,
 ]
 
@@ -251,6 +275,17 @@ def check_encoder(message_encoder: Any) -> None:
             "embd": np.array([[rnd.random(), 0.0] for _ in range(count)]),
             "st": "same",
         }
+        few = Variants(
+            [{"st": "wine", "i32": 7}, {"st": "a longer wine"}, {"i32": -1}, {"st": "vine", "i32": 9}],
+            np.arange(count) * 4 // count,
+        )
+        alike = Variants([{"st": "red"}, {"st": "vin"}], np.arange(count) * 2 // count)
+        for variants in (few, alike, Variants(few.scalars, np.array([rnd.randrange(4) for _ in range(count)]))):
+            for names in (["db"], ["u64"], ["i64"], ["ostr", "s32"]):
+                chosen = {name: columns[name] for name in names}
+                assert encoder.encode(count, chosen, variants) == [
+                    _message({**chosen, **variants.scalars[variants.of_row[row]]}, row) for row in range(count)
+                ]
         for names in (
             list(columns),
             ["ostr", "s32"],
@@ -271,7 +306,7 @@ def _message(columns: dict[str, Any], row: int) -> bytes:
             if column.codes[row] >= 0:
                 fields[name] = column.values[column.codes[row]]
         else:
-            fields[name] = column if isinstance(column, str) else column[row].tolist()
+            fields[name] = column if isinstance(column, str | int) else column[row].tolist()
     data: bytes = Mixed(**fields).SerializeToString(deterministic=True)
     return data
 
