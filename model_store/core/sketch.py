@@ -37,6 +37,8 @@ _LOWEST_EXPONENT: Final = -30
 _HIGHEST_EXPONENT: Final = 40
 _LOWEST_MAGNITUDE: Final = 2.0 ** (_LOWEST_EXPONENT - 1)
 _HIGHEST_MAGNITUDE: Final = 2.0**_HIGHEST_EXPONENT
+_BITS_BELOW_PARTS: Final = 52 - (PARTS_OF_OCTAVE.bit_length() - 1)  # IEEE 754: a double has 52 bits of fraction
+_PARTS_BELOW_LOWEST: Final = (1023 + _LOWEST_EXPONENT) * PARTS_OF_OCTAVE - 1  # and an exponent that is 1023 too large
 _FEW: Final = 24  # up to there numpy's calls cost more than a loop, measured
 LAST_BUCKET: Final = (_HIGHEST_EXPONENT - _LOWEST_EXPONENT) * PARTS_OF_OCTAVE + 1
 
@@ -169,9 +171,10 @@ def counts_of_numbers(values: NDArray[np.float64], weight: int = 1) -> Predictio
     if len(values) <= _FEW:
         return _counts_of_few(values.tolist(), weight)
     known = values[values == values]
-    found, counts = np.unique(number_buckets(known), return_counts=True)
+    counts = np.bincount(number_buckets(known) + LAST_BUCKET)
+    (found,) = counts.nonzero()
     return PredictionCounts(
-        numbers=dict(zip(found.tolist(), (counts * weight).tolist(), strict=True)),
+        numbers=dict(zip((found - LAST_BUCKET).tolist(), (counts[found] * weight).tolist(), strict=True)),
         missing=(len(values) - len(known)) * weight,
         excess=len(values) * weight * (weight - 1),
     )
@@ -204,11 +207,9 @@ def number_buckets(values: NDArray[np.float64]) -> NDArray[np.int64]:
     Args:
         values: float64 (n,), without NaN.
     """
-    # Zero has no exponent of its own; half of the smallest magnitude that counts stands for all below it.
-    magnitudes = np.clip(np.abs(values), _LOWEST_MAGNITUDE, _HIGHEST_MAGNITUDE)
-    fractions, exponents = np.frexp(magnitudes)
-    parts = (fractions * (2 * PARTS_OF_OCTAVE)).astype(np.int64) - PARTS_OF_OCTAVE
-    buckets = np.maximum((exponents - (_LOWEST_EXPONENT + 1)) * PARTS_OF_OCTAVE + parts + 1, 0).astype(np.int64)
+    # The bits of a double without its sign grow with its magnitude: the exponent first, then the parts of the octave.
+    parts = np.abs(values).view(np.int64) >> _BITS_BELOW_PARTS
+    buckets = np.minimum(np.maximum(parts - _PARTS_BELOW_LOWEST, 0), LAST_BUCKET)
     signed: NDArray[np.int64] = np.where(values < 0, -buckets, buckets)
     return signed
 

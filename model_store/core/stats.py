@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.core.histogram import Histogram, bucket_of, buckets_of
+from model_store.core.histogram import Histogram, bucket_of, buckets_of_milliseconds
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts, PredictionTally
 
@@ -147,7 +147,7 @@ def observe_batch(
     latency: dict[int, int] = {}
     if record_timestamps_ms is not None:
         known = record_timestamps_ms[record_timestamps_ms >= 0]
-        latency = buckets_of((at_ms - known).astype(np.float64) * 1e6)
+        latency = buckets_of_milliseconds(at_ms - known)
     return Batch(count, errors, duration_ns, at_ms, bucket_of(duration_ns / count), latency, predictions, pairs)
 
 

@@ -1,8 +1,9 @@
 """What the models of this worker did: counted on the event loop, written to Redis by a thread.
 
 Theory of operation. `Collector` holds tallies: one sheet of them since the start, and one for each time slot that Redis
-does not have yet. Counting a batch adds to three sheets and costs some ten microseconds, hardly more for a large batch
-than for a small one; with what its predictions look like, ten to fifty more, by how many buckets or labels these have.
+does not have yet. Batches are counted on a sheet of their own, which is added to the others when somebody looks at them,
+about once a second, and when a slot ends. So counting a batch costs ten to forty microseconds, by how many buckets or
+labels its predictions have, and hardly more for a large batch than for a small one.
 `StatisticsWriter` wakes each second, freezes what changed, and writes it whole; so while Redis is down nothing piles up
 but unwritten time slots, which are dropped when they are older than anybody may ask for, and when it is back one write
 catches up. A slot is forgotten once it is over and written. Scoring never waits for Redis.
@@ -47,8 +48,11 @@ class Collector:
         self._clock_ms = clock_ms
         self._now_ms = clock_ms()
         self._lock = threading.Lock()
+        self._changes = 0
         self._total = _Ledger()
         self._slots: dict[Slot, _Ledger] = {}
+        self._recent = _Ledger()  # what is in neither yet; all of it of the same slots
+        self._recent_slots = slots_at(self._now_ms)
 
     def observe(
         self,
@@ -77,31 +81,28 @@ class Collector:
         with self._lock:
             now_ms = self._advance()
             batch = observe_batch(count, errors, seconds, now_ms, record_timestamps_ms, predictions, pairs)
-            for ledger in self._ledgers(now_ms):
-                ledger.observe(series, batch)
+            self._counting(now_ms).observe(series, batch)
 
     def dead_letters(self, stage: str, count: int = 1) -> None:
         """Count records that took the side road at a stage: `decode`, `features`, `route`, `score` or `result`."""
         with self._lock:
-            for ledger in self._ledgers(self._advance()):
-                ledger.dead_letters[stage] = ledger.dead_letters.get(stage, 0) + count
-                ledger.changes += 1
+            self._counting(self._advance()).count_dead_letters(stage, count)
 
     def decided(self, key: DeciderKey, counts: DeciderCounts) -> None:
         """Count what a decider did with one batch."""
         with self._lock:
-            for ledger in self._ledgers(self._advance()):
-                ledger.deciders[key] = ledger.deciders.get(key, NO_DECISIONS).merged(counts)
-                ledger.changes += 1
+            self._counting(self._advance()).count_decisions(key, counts)
 
     def total(self) -> Sheet:
         """Everything since the start."""
         with self._lock:
+            self._settle()
             return self._total.sheet()
 
     def unwritten(self) -> dict[Slot, tuple[Sheet, int]]:
         """The time slots that changed since they were last `written`, oldest first, each with the count of its changes."""
         with self._lock:
+            self._settle()
             self._forget(self._advance())
             return {
                 slot: (ledger.sheet(), ledger.changes)
@@ -112,6 +113,7 @@ class Collector:
     def written(self, slots: Mapping[Slot, int]) -> None:
         """These slots were written as they were at that count of changes."""
         with self._lock:
+            self._settle()
             current = slots_at(self._advance())
             for slot, changes in slots.items():
                 ledger = self._slots.get(slot)
@@ -124,7 +126,7 @@ class Collector:
     @property
     def changes(self) -> int:
         """How often anything was counted."""
-        return self._total.changes
+        return self._changes
 
     def now_ms(self) -> int:
         """The time that the next batch would be counted at, milliseconds since 1970 UTC."""
@@ -136,9 +138,21 @@ class Collector:
         self._now_ms = max(self._now_ms, self._clock_ms())
         return self._now_ms
 
-    def _ledgers(self, now_ms: int) -> tuple[_Ledger, _Ledger, _Ledger]:
-        fine, coarse = slots_at(now_ms)
-        return self._total, self._slot(fine), self._slot(coarse)
+    def _counting(self, now_ms: int) -> _Ledger:
+        """What a change at this time is counted on."""
+        fine = self._recent_slots[0]
+        if now_ms >= (fine.number + 1) * fine.seconds * 1000:
+            self._settle()
+            self._recent_slots = slots_at(now_ms)
+        self._changes += 1
+        return self._recent
+
+    def _settle(self) -> None:
+        """Add what was counted since the last time to where it belongs."""
+        if self._recent.changes:
+            recent, self._recent = self._recent, _Ledger()
+            for ledger in (self._total, *map(self._slot, self._recent_slots)):
+                ledger.add(recent)
 
     def _slot(self, slot: Slot) -> _Ledger:
         ledger = self._slots.get(slot)
@@ -245,11 +259,25 @@ class _Ledger:
         self.written_changes = 0
 
     def observe(self, series: Series, batch: Batch) -> None:
-        tally = self.tallies.get(series)
-        if tally is None:
-            tally = self.tallies[series] = Tally()
-        tally.observe(batch)
-        self.frozen.pop(series, None)
+        self._tally(series).observe(batch)
+        self.changes += 1
+
+    def count_dead_letters(self, stage: str, count: int) -> None:
+        self.dead_letters[stage] = self.dead_letters.get(stage, 0) + count
+        self.changes += 1
+
+    def count_decisions(self, key: DeciderKey, counts: DeciderCounts) -> None:
+        self.deciders[key] = self.deciders.get(key, NO_DECISIONS).merged(counts)
+        self.changes += 1
+
+    def add(self, other: _Ledger) -> None:
+        sheet = other.sheet()
+        for series, statistics in sheet.series.items():
+            self._tally(series).add(statistics)
+        for stage, count in sheet.dead_letters.items():
+            self.count_dead_letters(stage, count)
+        for key, counts in sheet.deciders.items():
+            self.count_decisions(key, counts)
         self.changes += 1
 
     def sheet(self) -> Sheet:
@@ -257,3 +285,11 @@ class _Ledger:
             if series not in self.frozen:
                 self.frozen[series] = tally.frozen()
         return Sheet(dict(self.frozen), dict(self.dead_letters), dict(self.deciders))
+
+    def _tally(self, series: Series) -> Tally:
+        """To be changed."""
+        self.frozen.pop(series, None)
+        tally = self.tallies.get(series)
+        if tally is None:
+            tally = self.tallies[series] = Tally()
+        return tally

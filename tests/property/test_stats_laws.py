@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.core.decider_counts import NO_DECISIONS, ArmCounts, DeciderCounts, DeciderKey, merge_deciders
-from model_store.core.histogram import RELATIVE_ERROR, Histogram, bucket_of, buckets_of
+from model_store.core.histogram import RELATIVE_ERROR, Histogram, bucket_of, buckets_of, buckets_of_milliseconds
 from model_store.core.pairs import MOST_NANO, PairCounts, nano
 from model_store.core.sketch import (
     LABELS_KEPT,
@@ -168,6 +169,18 @@ def test_many_durations_fall_into_the_buckets_that_each_falls_into(nanoseconds: 
         one_by_one[bucket_of(value)] = one_by_one.get(bucket_of(value), 0) + 1
 
     assert buckets_of(np.array(nanoseconds, np.float64)) == one_by_one
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(-1_000, 2_000), min_size=1, max_size=60).flatmap(
+        lambda few: st.lists(st.sampled_from(few) | st.integers(0, 10**13), max_size=120) | st.just(few)
+    )
+)
+def test_many_ages_fall_into_the_buckets_that_each_falls_into(milliseconds: list[int]) -> None:
+    one_by_one = Counter(bucket_of(each * 1e6) for each in milliseconds)
+
+    assert buckets_of_milliseconds(np.array(milliseconds, np.int64)) == one_by_one
 
 
 @settings(deadline=None)
