@@ -136,20 +136,20 @@ def _record_headers(batch: Records, rows: Rows) -> Sequence[Sequence[Header]]:
 def _in_source_order(count: int, parts: Sequence[Encoded]) -> Encoded:
     rows = _side_by_side(count, [part.rows for part in parts])
     assert rows is not None  # there are several parts in it
-    order = _order(count, rows)
-    ascending = rows[order]
+    order, is_all = _order(count, rows)
     values = ByteColumn.joined([ByteColumn.of(part.values) for part in parts]).take(order)
     headers = [each for part in parts for each in part.headers or ()]
-    return Encoded(
-        None if np.array_equal(ascending, np.arange(count)) else ascending,
-        values,
-        [headers[i] for i in order.tolist()] if headers else None,
-    )
+    return Encoded(None if is_all else rows[order], values, [headers[i] for i in order.tolist()] if headers else None)
 
 
-def _order(count: int, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Positions among `rows` by which these ascend; those of equal ones in their order. Linear where none are equal."""
+def _order(count: int, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], bool]:
+    """Positions among `rows` by which these ascend, those of equal ones in their order; and if they are all of `count`, once.
+
+    Linear where none are equal.
+    """
     place = np.full(count, -1, np.intp)
     place[rows] = np.arange(len(rows))
+    if len(rows) == count and int(place.min()) >= 0:
+        return place, True
     order = place[place >= 0]
-    return order if len(order) == len(rows) else np.argsort(rows, kind="stable")
+    return (order if len(order) == len(rows) else np.argsort(rows, kind="stable")), False
