@@ -54,18 +54,21 @@ class AtLeastOnce:
     def start(self) -> None:
         """See `Commitment`."""
 
-    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
+    def write(self, tickets: Sequence[Ticket], outputs: Sequence[Output]) -> None:
         """See `Commitment`."""
         fail = self._fail
 
         def delivered(error: Any, record: Any) -> None:
             if error is None:
-                ticket.delivered += 1
+                for ticket in tickets:
+                    ticket.delivered += 1
             else:
                 fail(OutputRefusedError(record.topic(), error.str()))
 
         for output in outputs:
-            ticket.expected += self._writer.send(output, delivered)
+            reports = self._writer.send(output, delivered)
+            for ticket in tickets:
+                ticket.expected += reports
 
     def commit(self) -> None:
         """See `Commitment`."""

@@ -26,7 +26,7 @@ class Output:
         values: One value a record.
         headers: One list of headers a record, or `None`. Headers make a record twice as dear to write.
         rows: Which record of the batch each is about, rising; `None` if one is about each. Asked for only where batches
-            were joined.
+            were joined and not all of them are wanted any more.
     """
 
     topic: str
@@ -141,7 +141,7 @@ class ColumnBatch:
         run: Run,
         *,
         wants_headers: bool,
-        take_back: Callable[[ColumnBatch, Sequence[Output]], None],
+        take_back: TakeBack,
         fail: Callable[[BaseException], None],
     ) -> None:
         """Made by the feed of records of one partition."""
@@ -178,10 +178,7 @@ class ColumnBatch:
             BatchNotReturnedError: It was handed back before.
             OutputRefusedError: An output cannot be written; the worker ends.
         """
-        if self.ticket.is_returned:
-            raise BatchNotReturnedError(f"a batch of {self.topic}/{self.partition} was handed back twice")
-        self._run = None
-        self._take_back(self, outputs)
+        hand_back([self], outputs)
 
     def __enter__(self) -> ColumnBatch:
         return self
@@ -197,3 +194,40 @@ class ColumnBatch:
                     f"the agent left {len(self)} records of {self.topic}/{self.partition} without batch.done()"
                 )
             )
+
+
+TakeBack = Callable[[Sequence[ColumnBatch], Sequence[Output]], None]
+"""Called with batches of one feed, and with the outputs of all of them: their rows count from the first to the last."""
+
+
+def hand_back(batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> None:
+    """`ColumnBatch.done` of several batches together, at least one.
+
+    Raises:
+        BatchNotReturnedError: One of them was handed back before.
+        OutputRefusedError: An output cannot be written; the worker ends.
+    """
+    for batch in batches:
+        if batch.ticket.is_returned:
+            raise BatchNotReturnedError(f"a batch of {batch.topic}/{batch.partition} was handed back twice")
+    for batch in batches:
+        batch._run = None
+    batches[0]._take_back(batches, outputs)
+
+
+def wanted(batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> list[tuple[list[Ticket], list[Output]]]:
+    """What is to be written together, without what nobody wants: of partitions that were taken away meanwhile."""
+    if all(batch.ticket.lane.is_alive for batch in batches):
+        return [([batch.ticket for batch in batches], _not_empty(outputs))]
+    found = []
+    start = 0
+    for batch in batches:
+        stop = start + len(batch)
+        if batch.ticket.lane.is_alive:
+            found.append(([batch.ticket], _not_empty([output.about(start, stop) for output in outputs])))
+        start = stop
+    return found
+
+
+def _not_empty(outputs: Sequence[Output]) -> list[Output]:
+    return [output for output in outputs if len(output.values)]

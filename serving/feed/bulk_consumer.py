@@ -27,6 +27,8 @@ from serving.feed.lent_messages import LENT, LentMessages, MessageFunctions, str
 from serving.feed.native import Pointer, UnknownClientError, function, handle_of
 
 _MOST_AT_THE_END: Final = 10_000
+_MESSAGES_PER_RUN: Final = 32
+"""A run of messages costs about as much as sorting so many (measured: 1.5 us, 0.05 us)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,10 @@ class BulkConsumer:
             messages, lent.rows = messages[rows], rows
             if not len(rows):
                 return [], errors
-        cuts = _cuts(messages)
-        if len(cuts):
-            # Many partitions with few records each come interleaved.
-            order = np.lexsort((messages["partition"], messages["rkt"]))
+        order, cuts = by_partition(messages)
+        if order is not None:
             messages = messages[order]
             lent.rows = order if lent.rows is None else lent.rows[order]
-            cuts = _cuts(messages)
         return self._runs(messages, cuts, lent, pointers if lent.rows is None else pointers[lent.rows]), errors
 
     def close(self) -> None:
@@ -160,8 +159,36 @@ class BulkConsumer:
         return ReadError((topic, int(message["partition"])), int(message["offset"]), error)
 
 
-def _cuts(messages: NDArray[Any]) -> list[int]:
-    """Where another partition begins."""
+def by_partition(messages: NDArray[Any]) -> tuple[NDArray[np.intp] | None, list[int]]:
+    """An order in which the messages of a partition are neighbours, and come as they came; and where in it another begins.
+
+    Args:
+        messages: (n,), n at least 1, with the members `rkt` and `partition`.
+
+    Returns:
+        The order, `None` if they are in one; and the positions in it.
+    """
     partition, topic = messages["partition"], messages["rkt"]
-    differs = (partition[1:] != partition[:-1]) | (topic[1:] != topic[:-1])
-    return (np.flatnonzero(differs) + 1).tolist()
+    cuts = _cuts(partition, topic)
+    if not len(cuts):
+        return None, []
+    starts = np.concatenate([[0], cuts])
+    if len(starts) > len(messages) // _MESSAGES_PER_RUN:
+        order = np.lexsort((partition, topic))
+        return order, _cuts(partition[order], topic[order]).tolist()
+    runs: dict[tuple[int, int], list[NDArray[np.intp]]] = {}
+    stops = [*cuts.tolist(), len(messages)]
+    for start, stop, *key in zip(
+        starts.tolist(), stops, topic[starts].tolist(), partition[starts].tolist(), strict=True
+    ):
+        runs.setdefault((key[0], key[1]), []).append(np.arange(start, stop))
+    if len(runs) == len(starts):
+        return None, cuts.tolist()
+    sizes = [sum(map(len, parts)) for parts in runs.values()]
+    order = np.concatenate([part for parts in runs.values() for part in parts])
+    return order, np.cumsum(sizes)[:-1].tolist()
+
+
+def _cuts(partition: NDArray[np.int32], topic: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Where another partition begins."""
+    return np.flatnonzero((partition[1:] != partition[:-1]) | (topic[1:] != topic[:-1])) + 1

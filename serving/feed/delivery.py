@@ -47,8 +47,12 @@ class Commitment(Protocol):
     def start(self) -> None:
         """Make ready. Blocks."""
 
-    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
-        """Queue the outputs of a batch. On the event loop. Raises `OutputRefusedError`."""
+    def write(self, tickets: Sequence[Ticket], outputs: Sequence[Output]) -> None:
+        """Queue the outputs of some batches; each batch is finished when all of them are acknowledged. On the event loop.
+
+        Raises:
+            OutputRefusedError: One cannot be written; the worker ends.
+        """
 
     def commit(self) -> None:
         """The regular commit. On the event loop if not `must_drain` (it does not wait then), else in the feed's thread."""

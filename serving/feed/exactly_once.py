@@ -101,7 +101,7 @@ class ExactlyOnce:
         """See `Commitment`. Ends what a predecessor under the same name left open."""
         self._retry(_START_SECONDS, "init_transactions", 10.0)
 
-    def write(self, ticket: Ticket, outputs: Sequence[Output]) -> None:
+    def write(self, tickets: Sequence[Ticket], outputs: Sequence[Output]) -> None:
         """See `Commitment`."""
         if not self._is_open:
             self._writer.producer.begin_transaction()

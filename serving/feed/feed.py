@@ -17,7 +17,7 @@ from mode import Service
 
 from serving.feed.assignments import Assignments, OnAssigned, OnRevoked
 from serving.feed.at_least_once import AtLeastOnce
-from serving.feed.batch import ColumnBatch, Output
+from serving.feed.batch import ColumnBatch, Output, wanted
 from serving.feed.bounded import CallHungError
 from serving.feed.channel import FeedChannel
 from serving.feed.delivery import Commitment, Counts, Lanes
@@ -498,19 +498,19 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             if not lane.kept:
                 self._reader.resume(lane)
 
-    def _take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:
-        ticket = batch.ticket
+    def _take_back(self, batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> None:
         try:
-            written = [output for output in outputs if len(output.values)]
-            if written and ticket.lane.is_alive and self._failure is None:
-                self._commitment.write(ticket, written)
-                self._counts.outputs += sum(len(output.values) for output in written)
+            for tickets, written in wanted(batches, outputs) if self._failure is None else ():
+                if written:
+                    self._commitment.write(tickets, written)
+                    self._counts.outputs += sum(len(output.values) for output in written)
         except BaseException as error:
             self.fail(error)
             raise
         finally:
-            ticket.is_returned = True
-            self._in_flight -= 1
+            for batch in batches:
+                batch.ticket.is_returned = True
+            self._in_flight -= len(batches)
             self._wake.set()
 
     async def _serve_agents(self, allowed: int) -> None:

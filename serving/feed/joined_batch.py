@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
-from serving.feed.batch import ColumnBatch, Output, Segment, offset_column, segment_of
+from serving.feed.batch import ColumnBatch, Output, Segment, hand_back, offset_column, segment_of
 from serving.feed.runs import Header
 
 
@@ -42,9 +42,8 @@ class JoinedBatch:
         return self._batches[which].headers_of(row - self.segments[which].start)
 
     def done(self, *outputs: Output) -> None:
-        """See `ColumnBatch`; each batch is handed back with what is about its records."""
-        for batch, (_, start, stop) in zip(self._batches, self.segments, strict=True):
-            batch.done(*(output.about(start, stop) for output in outputs))
+        """See `ColumnBatch`; all are handed back together."""
+        hand_back(self._batches, outputs)
 
     def __enter__(self) -> JoinedBatch:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from immutables import Map
@@ -179,6 +180,20 @@ def reading(x: float, data_type: str | None = "wine", colour: str = "red") -> by
     return json.dumps(fields | ({} if data_type is None else {"data_type": data_type})).encode()
 
 
+_GIVEN: WeakValueDictionary[int, Given] = WeakValueDictionary()
+"""By their ticket, which lives as long."""
+
+
+def _take_back(batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> None:
+    """Each gets what is about its records."""
+    start = 0
+    for batch in batches:
+        batch.ticket.is_returned = True
+        stop = start + len(batch)
+        _GIVEN[id(batch.ticket)].outputs += [output.about(start, stop) for output in outputs]
+        start = stop
+
+
 class Given:
     """A batch that was handed out, and what came back for it."""
 
@@ -188,10 +203,7 @@ class Given:
         lane = FeedLane(TOPIC, partition)
         lane.place(records[0].offset(), origin=1)
         ticket = lane.hand_out(records[-1].offset() + 1, now=0.0)
+        _GIVEN[id(ticket)] = self
         self.batch = ColumnBatch(
-            ticket, MessageRun(records), wants_headers=False, take_back=self._take_back, fail=self.failures.append
+            ticket, MessageRun(records), wants_headers=False, take_back=_take_back, fail=self.failures.append
         )
-
-    def _take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:
-        batch.ticket.is_returned = True
-        self.outputs += outputs

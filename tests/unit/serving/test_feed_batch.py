@@ -36,8 +36,9 @@ class Receiver:
         self.failures: list[BaseException] = []
         self.outputs: list[Output] = []
 
-    def take_back(self, batch: ColumnBatch, outputs: Sequence[Output]) -> None:
-        batch.ticket.is_returned = True
+    def take_back(self, batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> None:
+        for batch in batches:
+            batch.ticket.is_returned = True
         self.outputs += outputs
 
 

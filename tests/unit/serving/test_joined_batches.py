@@ -15,7 +15,7 @@ from test_dispatch_pipeline import KEYS, VERSIONS, Worker, plans, score_by_agent
 from serving.agents import ScoringAgent
 from serving.core.byte_column import ByteColumn
 from serving.feed import Feed
-from serving.feed.batch import Output
+from serving.feed.batch import Output, wanted
 from serving.feed.errors import BatchNotReturnedError
 from serving.feed.joined_batch import JoinedBatch
 
@@ -179,6 +179,36 @@ def test_each_batch_gets_what_is_about_its_records():
         [("all", [b"b"], [b"2"], None), ("some", None, [], [])],
         [("all", [b"c"], [b"3"], None), ("some", None, [b"y", b"z"], [[("h", b"1")], []])],
     ]
+
+
+def test_what_is_about_a_partition_that_was_taken_away_is_not_written():
+    batches = [each.batch for each in three(1, 2, 3)]
+    outputs = [
+        Output("all", [b"a", b"b", b"c"], ByteColumn.of([b"1", b"2", b"3"])),
+        Output("some", None, [b"x", b"z"], None, np.array([0, 2])),
+        Output("none", None, []),
+    ]
+
+    whole = wanted(batches, outputs)
+    batches[0].ticket.lane.is_alive = False
+    rest = wanted(batches, outputs)
+
+    assert whole == [([batch.ticket for batch in batches], outputs[:2])]
+    assert [(tickets, [(o.topic, o.keys, list(o.values)) for o in written]) for tickets, written in rest] == [
+        ([batches[1].ticket], [("all", [b"b"], [b"2"])]),
+        ([batches[2].ticket], [("all", [b"c"], [b"3"]), ("some", None, [b"z"])]),
+    ]
+
+
+def test_none_of_them_can_be_handed_back_twice():
+    batches = three(1, 2, 3)
+    joined = JoinedBatch([each.batch for each in batches])
+    batches[1].batch.done()
+
+    with pytest.raises(BatchNotReturnedError, match="twice"):
+        joined.done()
+
+    assert [each.batch.ticket.is_returned for each in batches] == [False, True, False]
 
 
 def test_columns_lie_side_by_side():
