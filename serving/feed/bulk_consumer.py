@@ -47,7 +47,11 @@ class ReadError:
 
 
 class BulkConsumer:
-    """Reads the diverted partitions of a `Consumer`. One thread at a time; `close` it before the consumer."""
+    """Reads the diverted partitions of a `Consumer`. One thread at a time; `close` it before the consumer.
+
+    Attributes:
+        is_drained: The last `read` left nothing that was there already.
+    """
 
     def __init__(self, consumer: Any) -> None:
         """Find the handle and make the queue.
@@ -74,6 +78,7 @@ class BulkConsumer:
         self._queue: int | None = function("rd_kafka_queue_new", Pointer, Pointer)(self._handle)
         self._callbacks: int | None = self._consumer_queue(self._handle)
         self._diverted: set[Key] = set()
+        self.is_drained = False
         self._lent: weakref.WeakSet[LentMessages] = weakref.WeakSet()
 
     def divert(self, key: Key) -> None:
@@ -90,6 +95,7 @@ class BulkConsumer:
     def read(self, most: int) -> tuple[list[tuple[Key, ColumnRun]], list[ReadError]]:
         """Records that are here already, one run a partition; and errors."""
         lent, pointers = self._lend(most)
+        self.is_drained = len(pointers) < most
         if not len(pointers):
             return [], []
         self._lent.add(lent)

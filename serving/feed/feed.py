@@ -410,9 +410,11 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         rest = self._pace.rest_seconds(self._just_read)
         if rest and not self._in_flight:
             await asyncio.sleep(rest)
-        runs = await self._read_now()
-        if runs:
-            return runs
+        # The client calls when something comes to where there was nothing, and only then.
+        if self._wake.take() or not self._is_woken or not self._reader.is_drained:
+            runs = await self._read_now()
+            if runs:
+                return runs
         await self._sleep()
         return await self._read_now()
 
@@ -511,7 +513,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             for batch in batches:
                 batch.ticket.is_returned = True
             self._in_flight -= len(batches)
-            self._wake.set()
+            self._wake.rouse()
 
     async def _serve_agents(self, allowed: int) -> None:
         """Wait until agents hold at most `allowed` batches; acknowledgements and commits go on meanwhile."""

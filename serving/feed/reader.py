@@ -32,7 +32,12 @@ _CLOSE_SECONDS = 12.0
 
 
 class Reader:
-    """The consumer of the data topics."""
+    """The consumer of the data topics.
+
+    Attributes:
+        consumer: The client.
+        is_drained: The last `read` left nothing that was there already; never where the client cannot `wake`.
+    """
 
     def __init__(
         self, properties: Properties, on_commit: Callable[[Any, list[Any]], None], *, is_bulk: bool = True
@@ -43,6 +48,7 @@ class Reader:
         """
         self.consumer = Consumer({**properties, "on_commit": on_commit})
         self._is_cooperative = is_cooperative(properties)
+        self.is_drained = False
         self._waited_for: list[Any] = []
         self._bulk: BulkConsumer | None = None
         if is_bulk:
@@ -90,6 +96,7 @@ class Reader:
         message = self.consumer.poll(0)  # callbacks, and what the client has to say that belongs to no partition
         runs = [] if message is None else _runs([message])
         more, errors = self._bulk.read(most)
+        self.is_drained = message is None and self._bulk.is_drained
         for each in errors:
             _judge(each.key, each.offset, each.error)
         return [*runs, *more]

@@ -105,7 +105,7 @@ def producer_properties(
         "client.id": worker_id,
         "acks": "all",
         "enable.idempotence": True,
-        "linger.ms": 0.5,  # the results of one read are queued within that; each record waits for it
+        "linger.ms": 0,  # what a read brings is queued before the thread that sends it has woken; any more, each record waits for
         "batch.num.messages": 10_000,
         "batch.size": max(1, min(1_000_000, smallest - OVERHEAD_BYTES)),
         "message.max.bytes": max(1_000, largest),

@@ -22,14 +22,23 @@ class Wake:
     def set(self) -> None:
         """End the sleep; the next one, if nobody sleeps."""
         self._is_set = True
+        self.rouse()
+
+    def rouse(self) -> None:
+        """End the sleep, if somebody sleeps."""
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
+
+    def take(self) -> bool:
+        """Whether the next sleep would end at once; it will not any more."""
+        was_set, self._is_set = self._is_set, False
+        return was_set
 
     async def sleep(self, seconds: float) -> None:
         """Sleep until `set`, or something is written, at most so long."""
         if not self._is_set:
             self._sleeper = self._loop.create_future()
-            timer = self._loop.call_later(seconds, self.set)
+            timer = self._loop.call_later(seconds, self.rouse)
             try:
                 await self._sleeper
             finally:

@@ -50,6 +50,28 @@ def test_it_wakes_once_for_what_happened_once() -> None:
     run(story)
 
 
+def test_who_rouses_ends_a_sleep_and_leaves_the_next_one_alone() -> None:
+    async def story(wake: Wake) -> None:
+        wake.rouse()
+        asyncio.get_running_loop().call_later(0.01, wake.rouse)
+        await wake.sleep(_LONG)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wake.sleep(_LONG), 0.05)
+
+    run(story)
+
+
+def test_what_was_taken_wakes_nobody() -> None:
+    async def story(wake: Wake) -> None:
+        wake.set()
+        assert wake.take()
+        assert not wake.take()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wake.sleep(_LONG), 0.05)
+
+    run(story)
+
+
 def test_the_time_is_up_without_anything() -> None:
     async def story(wake: Wake) -> None:
         await wake.sleep(0.001)
