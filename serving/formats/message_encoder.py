@@ -45,7 +45,7 @@ _BYTES_AT_ONCE = 4 << 20
 # The fixed cost of a batch is that of about this many messages by the runtime (measured: 40 us, 1.2 us).
 FEWEST_MESSAGES = 32
 # Plans of this many streams, models and partitions are remembered; each is some hundred bytes.
-_PLANS_KEPT = 1_024
+_PLANS_KEPT = 8_192
 
 
 @dataclass(frozen=True, slots=True)
