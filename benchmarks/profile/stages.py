@@ -21,6 +21,7 @@ STAGES: Final = (
     ("data types, plans, models", "serving.dispatch:Dispatch.opened"),
     ("score", "serving.work:Work.score"),
     ("encode", "serving.formats.results:ProtobufResults.encode"),
+    ("encode", "serving.formats.results:ProtobufResults.encode_several"),
     ("statistics", "serving.pipeline:Pipeline._observe"),
     ("gather results", "serving.pipeline:Pipeline.close"),
     ("choose partitions", "serving.feed.writer:partitions_of"),
