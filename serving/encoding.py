@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.core.byte_column import ByteColumn
-from serving.core.grouping import Rows
+from serving.core.grouping import Rows, of_rows
 from serving.core.scored import Form, Scored
 from serving.feed.batch import Records
 from serving.feed.runs import Header
@@ -112,17 +112,14 @@ def _side_by_side(count: int, parts: Sequence[Rows]) -> Rows:
 
 
 def _columns(opened: Opened, rows: Rows, values: Scored) -> ScoredColumns:
-    def of(column: NDArray[np.int64]) -> NDArray[np.int64]:
-        return column if rows is None else column[rows]
-
     partitions = opened.partitions
     return ScoredColumns(
-        of(opened.offsets),
-        of(opened.timestamps_ms),
+        of_rows(opened.offsets, rows),
+        of_rows(opened.timestamps_ms, rows),
         values.prediction,
         values.label,
         values.scores,
-        partitions if partitions is None or rows is None else partitions[rows],
+        None if partitions is None else of_rows(partitions, rows),
     )
 
 

@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from model_store.core.histogram import Histogram, bucket_of
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from serving.core.deciders import NOBODY, Answers, Candidate, Decided, Decider, Undecidable, parts
-from serving.core.grouping import Rows, within
+from serving.core.grouping import Rows, of_rows, within
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
 from serving.core.signals import compare, observe_predictions
@@ -64,8 +63,6 @@ class Observation:
     predictions: PredictionCounts = NO_PREDICTIONS
     pairs: PairCounts = NO_PAIRS
 
-
-_Kind = TypeVar("_Kind", np.int32, np.int64)
 
 Observe = Callable[[Observation], None]
 """Called on the loop's thread, once for each model of a batch; must be quick."""
@@ -238,7 +235,7 @@ class Pipeline:
     def _observe(self, opened: Opened, work: Work, pairs: PairCounts) -> None:
         failures = work.predictions.failures
         looks = observe_predictions(_valid_values(work)) if work.has_values else NO_PREDICTIONS
-        timestamps = _taken(opened.timestamps_ms, work.rows)
+        timestamps = of_rows(opened.timestamps_ms, work.rows)
         self.observe(
             Observation(
                 work.model, work.data_type, len(work.features), len(failures), work.seconds, timestamps, looks, pairs
@@ -252,10 +249,6 @@ class Pipeline:
             for each in ballot.works:
                 if each is not None and not each.is_late:  # a late one is given back when it has ended
                     self.dispatch.live.give_back(each.model)
-
-
-def _taken(column: NDArray[_Kind], rows: Rows) -> NDArray[_Kind]:
-    return column if rows is None else column[rows]
 
 
 def _positions(batch: Records, rows: Rows) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,19 @@ _FEWER_THAN = (1 << 16) - 1
 Rows = NDArray[np.intp] | None
 """Positions, ascending; `None` is all of them."""
 
+_Number = TypeVar("_Number", np.int32, np.int64)
+
 
 def within(rows: Rows, chosen: Rows) -> Rows:
     """Some of some rows: `chosen` counts among `rows`."""
     if chosen is None:
         return rows
     return chosen if rows is None else rows[chosen]
+
+
+def of_rows(column: NDArray[_Number], rows: Rows) -> NDArray[_Number]:
+    """The values of some rows; not copied if they are all."""
+    return column if rows is None else column[rows]
 
 
 def groups_of(column: TextColumn) -> list[tuple[str, Rows]]:

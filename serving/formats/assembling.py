@@ -7,7 +7,7 @@ Rows that use the same prefixes of all pieces are of one *kind*: the same column
 * Where there are too many kinds for that, each row is as wide as it can be, and the bytes in use are compressed.
 
 Nearly all batches have one to four kinds: a varint of offsets changes its width once in a long while. Of the last piece,
-often a label, all is written of each row: what a row does not use of it lies behind its value, where nobody looks.
+often a label, all is written of each row if it is short: what a row does not use of it lies behind its value, where nobody looks.
 
 What comes out is one buffer and where in it each value is: no object is made of a value.
 """
@@ -29,6 +29,8 @@ from serving.formats.pieces import Piece
 _ROWS_PER_KIND = 48
 _ROWS_PER_STRETCH = 200
 _FEW = 4
+# Of a wider last piece each row gets what it uses: one long label must not cost memory in all rows.
+_WIDEST_LAST = 64
 # Kinds are numbered below this, so that 16 bits hold them: sorting those is linear.
 _KIND_NUMBERS = 1 << 16
 
@@ -62,7 +64,7 @@ def put_together(count: int, pieces: Sequence[Piece], variant_of: _Which) -> Byt
         variant_of: int64 (n,), which of several heads are a row's; `None` where all pieces have one.
     """
     last = pieces[-1] if pieces else None
-    if last is None or last.used is None:
+    if last is None or last.used is None or last.width > _WIDEST_LAST:
         return _whole(count, pieces, variant_of)
     widest = _whole(count, [*pieces[:-1], replace(last, used=None)], variant_of)
     return ByteColumn(widest.buffer, widest.starts, widest.lengths - last.width + last.used)

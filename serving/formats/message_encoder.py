@@ -30,6 +30,7 @@ from serving.formats.message_fields import (
     Field,
     FieldColumn,
     Scalar,
+    VaryingColumn,
     cells_of,
     check_column,
     describe,
@@ -158,12 +159,12 @@ class MessageEncoder:
         self,
         count: int,
         variants: Sequence[Mapping[str, Scalar]],
-        columns: Mapping[str, FieldColumn],
+        columns: Mapping[str, VaryingColumn],
         of_row: NDArray[np.int64] | None,
     ) -> list[bytes]:
         messages = [self._class(**scalars) for scalars in variants]
         which = [0] * count if of_row is None else of_row.tolist()
-        varying = [(name, cells_of(column)) for name, column in columns.items() if not isinstance(column, SCALARS)]
+        varying = [(name, cells_of(column)) for name, column in columns.items()]
         out = []
         for row in range(count):
             message = messages[which[row]]

@@ -24,7 +24,8 @@ ArrayColumn = (
     | NDArray[np.uint32]
     | NDArray[np.bool_]
 )
-FieldColumn = Scalar | ArrayColumn | TextColumn
+VaryingColumn = ArrayColumn | TextColumn
+FieldColumn = Scalar | VaryingColumn
 
 _F = FieldDescriptor
 FIXED_DTYPES: dict[int, str] = {
@@ -59,7 +60,7 @@ _VARINT_TYPES = (
     _F.TYPE_BOOL,
     _F.TYPE_ENUM,
 )
-_EIGHT_BYTE_TYPES = (_F.TYPE_DOUBLE, _F.TYPE_FIXED64, _F.TYPE_SFIXED64)
+EIGHT_BYTE_TYPES = (_F.TYPE_DOUBLE, _F.TYPE_FIXED64, _F.TYPE_SFIXED64)
 ZIGZAG = (_F.TYPE_SINT32, _F.TYPE_SINT64)
 
 
@@ -83,7 +84,7 @@ def describe(field: FieldDescriptor) -> Field:
     if field.is_repeated or field.type not in FIXED_DTYPES:
         wire_type = 0 if field.type in _VARINT_TYPES and not field.is_repeated else 2
     else:
-        wire_type = 1 if field.type in _EIGHT_BYTE_TYPES else 5
+        wire_type = 1 if field.type in EIGHT_BYTE_TYPES else 5
     return Field(
         name=field.name,
         number=field.number,
@@ -153,7 +154,7 @@ def rows_of(column: FieldColumn, start: int, stop: int) -> FieldColumn:
     return column[start:stop] if isinstance(column, np.ndarray) else column
 
 
-def cells_of(column: ArrayColumn | TextColumn) -> Sequence[object]:
+def cells_of(column: VaryingColumn) -> Sequence[object]:
     """One value a row as the protobuf runtime takes it: a number, a list of numbers, a string; `None` for a missing one."""
     if isinstance(column, TextColumn):
         values = [*column.values, None]  # which code -1 finds

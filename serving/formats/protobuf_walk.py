@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from serving.formats.layouts import Constant, Fixed, Layout, NoLayoutError, NoText, NumberSlot, Text, TextSlot, Varint
+from serving.formats.message_fields import EIGHT_BYTE_TYPES, FIXED_DTYPES
 from serving.formats.protobuf_schema import ProtobufField
 from serving.formats.varints import VarintKind
 
@@ -22,14 +23,6 @@ _FIXED_WIDTH = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 _DEEPEST = 32
 
 _F = FieldDescriptor
-_FIXED_DTYPES: dict[int, str] = {
-    _F.TYPE_DOUBLE: "<f8",
-    _F.TYPE_FLOAT: "<f4",
-    _F.TYPE_FIXED64: "<u8",
-    _F.TYPE_FIXED32: "<u4",
-    _F.TYPE_SFIXED64: "<i8",
-    _F.TYPE_SFIXED32: "<i4",
-}
 _VARINT_KINDS: dict[int, VarintKind] = {
     _F.TYPE_INT64: "int64",
     _F.TYPE_UINT64: "uint64",
@@ -40,7 +33,6 @@ _VARINT_KINDS: dict[int, VarintKind] = {
     _F.TYPE_SINT32: "sint32",
     _F.TYPE_SINT64: "sint64",
 }
-_EIGHT_BYTE_TYPES = (_F.TYPE_DOUBLE, _F.TYPE_FIXED64, _F.TYPE_SFIXED64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +278,7 @@ class _Walk:
 
     def _fixed(self, at: int, known: _Known | None, leaf: _Leaf | None) -> None:
         if known is not None and leaf is not None:
-            self._put(leaf, Fixed(_FIXED_DTYPES[known.type], at))
+            self._put(leaf, Fixed(FIXED_DTYPES[known.type], at))
 
     def _put(self, leaf: _Leaf, slot: NumberSlot) -> None:
         if leaf.count is None:
@@ -316,13 +308,13 @@ def _describe(descriptor: FieldDescriptor) -> _Known:
 
 
 def _wire_type(type_: int) -> int:
-    if type_ in _FIXED_DTYPES:
-        return _EIGHT_BYTES if type_ in _EIGHT_BYTE_TYPES else _FOUR_BYTES
+    if type_ in FIXED_DTYPES:
+        return _EIGHT_BYTES if type_ in EIGHT_BYTE_TYPES else _FOUR_BYTES
     return _VARINT if type_ in _VARINT_KINDS else _DELIMITED
 
 
 def _accepts(known: _Known, wire_type: int) -> bool:
-    is_number = known.type in _FIXED_DTYPES or known.type in _VARINT_KINDS
+    is_number = known.type in FIXED_DTYPES or known.type in _VARINT_KINDS
     return wire_type == known.wire_type or (known.is_repeated and is_number and wire_type == _DELIMITED)
 
 

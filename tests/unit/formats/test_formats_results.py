@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelserving.v1 import records_pb2
 
+from serving.core.byte_column import ByteColumn
 from serving.core.columns import TextColumn
 from serving.core.errors import SettingsError
 from serving.formats import open_result_format
@@ -325,3 +326,14 @@ def test_each_stage_has_its_number(stage: Any) -> None:
     assert not letter.HasField("key")
     assert not letter.HasField("value")
     assert letter.reason == "lone \\udc80 surrogate"
+
+
+@pytest.mark.parametrize("codes", [[0, 1] * 200, [1] + [0] * 399])
+def test_one_long_label_costs_memory_in_its_own_rows_only(codes: list[int]) -> None:
+    label = TextColumn(np.array(codes), ["good", "x" * 10_000])
+
+    values = open_result_format("protobuf").encode(PROVENANCE, scored(*[5.25] * len(codes), label=label))
+
+    assert isinstance(values, ByteColumn)
+    assert len(values.buffer) == int(values.lengths.sum())
+    assert [records_pb2.ScoreResult.FromString(value).label for value in values] == [label.values[i] for i in codes]
