@@ -16,6 +16,8 @@ from serving.encoding import Encoded
 from serving.feed.batch import Output, Records, segment_of
 from serving.formats.dead_letters import Failure, encode_dead_letters
 
+_FEW = 48  # these are not written in bulk (`feed.writer`), so nobody looks at their bytes
+
 RowsTooLarge = Callable[[Output], Sequence[int]]
 """Rows of an output that its topic would not take; costs nothing per record where all fit."""
 
@@ -97,7 +99,9 @@ def _rows_of(keys: Sequence[bytes | None], rows: NDArray[np.intp]) -> Sequence[b
 
 
 def _column(keys: Sequence[bytes | None]) -> Sequence[bytes | None]:
-    """Keys as a column, once for all who look at their bytes; as they are if a record has none."""
+    """Keys as a column, once for all who look at their bytes; as they are if a record has none, or they are few."""
+    if len(keys) < _FEW:
+        return keys
     try:
         return ByteColumn.of(cast(Sequence[bytes], keys))
     except TypeError:

@@ -10,6 +10,7 @@ looks at `SAMPLE_ROWS` rows at most, but 200 to 300 where these have more than 2
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -26,6 +27,8 @@ SAMPLE_ROWS: Final = 256
 
 RELATIVE_TOLERANCE: Final = 1e-6
 ABSOLUTE_TOLERANCE: Final = 1e-9
+
+_FEW: Final = 24  # up to there numpy's calls cost more than a loop, as in `model_store.core.sketch`
 
 
 def observe_predictions(scored: Scored) -> PredictionCounts:
@@ -153,7 +156,12 @@ def _largest(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _class_counts(codes: NDArray[np.int64], name: Callable[[int], str], weight: int) -> PredictionCounts:
-    found, counts = np.unique(codes, return_counts=True)
-    named = list(zip(found.tolist(), counts.tolist(), strict=True))
+    """Of codes from -1, a missing class, on."""
+    if len(codes) <= _FEW:
+        named = list(Counter(codes.tolist()).items())
+    else:
+        counts = np.bincount(codes + 1)
+        (found,) = counts.nonzero()
+        named = list(zip((found - 1).tolist(), counts[found].tolist(), strict=True))
     missing = sum(count for code, count in named if code < 0)
     return counts_of_labels(((name(code), count) for code, count in named if code >= 0), missing, weight)

@@ -19,7 +19,8 @@ from serving.feed import foreign_memory
 from serving.feed.native import MESSAGE_FIELDS, Pointer, UnknownClientError, function
 from serving.feed.runs import Header
 
-_WORD: Final = 8
+WORD: Final = 8
+"""Bytes of an address."""
 
 LENT: Final = np.dtype(
     {
@@ -55,13 +56,18 @@ class MessageFunctions:
 
     def batch(self, room: int) -> int:
         """The address of a batch with room for so many messages, and none in it."""
-        address: int = self._allocate(None, (1 + room) * _WORD)
+        address: int = self._allocate(None, (1 + room) * WORD)
         ctypes.c_size_t.from_address(address).value = 0
         return address
 
     def destroy(self, batch: int) -> None:
         """Give a batch back, and all that are in it."""
         self._destroy_all(batch)
+
+    def timestamp(self, pointer: int) -> int:
+        """See `timestamps`, of one message."""
+        found: int = self._timestamp(pointer, None)
+        return found
 
     def timestamps(self, messages: NDArray[Any], pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Milliseconds since 1970; -1 where there is none. Of messages without errors, at least one."""
@@ -111,26 +117,25 @@ class LentMessages:
         """Make room for so many. Take `owner`, which keeps the client alive."""
         self._owner = owner
         self.functions = functions
-        self.rows: NDArray[np.int64] | None = None
+        self.rows: Sequence[int] | NDArray[np.intp] | None = None
         self._batch: int | None = functions.batch(room)
 
     @property
     def first(self) -> int:
         """Where the pointers are to be written."""
-        return (self._batch or 0) + _WORD
+        return (self._batch or 0) + WORD
 
-    def fill(self, count: int) -> NDArray[np.uint64]:
+    def fill(self, count: int) -> bytes:
         """Say how many were written; their pointers, copied."""
-        words = (ctypes.c_uint64 * (1 + count)).from_address(self._batch or 0)
-        words[0] = count
-        return np.frombuffer(memoryview(words), np.uint64, count, _WORD).copy()
+        ctypes.c_size_t.from_address(self._batch or 0).value = count
+        return ctypes.string_at(self.first, count * WORD)
 
     def headers_of(self, record: int) -> list[Header]:
         """Headers of a record; none after they were given back."""
         if self._batch is None:
             return []
         row = record if self.rows is None else int(self.rows[record])
-        return self.functions.headers(Pointer.from_address(self.first + row * _WORD).value or 0)
+        return self.functions.headers(Pointer.from_address(self.first + row * WORD).value or 0)
 
     def give_back(self) -> None:
         """Let go of all. Nothing happens the second time."""

@@ -24,6 +24,12 @@ PARTITIONS = 3
 Record = tuple[int, int, bytes | None, bytes | None, int, list[tuple[str, bytes | None]]]
 
 
+@pytest.fixture(autouse=True, params=[0, 1_000_000], ids=["together", "one by one"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of looking at messages, whatever their number."""
+    monkeypatch.setattr("serving.feed.bulk_consumer.FEW", request.param)
+
+
 @pytest.fixture
 def topic(kafka: Any) -> str:
     return str(kafka.create_topic(partitions=PARTITIONS))
