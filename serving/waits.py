@@ -1,7 +1,7 @@
 """How long a thread has waited for a core: whether there are enough of them, seen by one who needs one.
 
 Linux tells it of each thread for a microsecond of looking. Whoever does work that can wait may so leave the cores to others
-exactly where they are scarce (`feed.pace`, `scorers.pmml.comparison`).
+exactly where they are scarce (`scorers.pmml.comparison`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from serving.feed.errors import BatchNotReturnedError, ConsumerFailedError
 from serving.feed.exactly_once import ExactlyOnce
 from serving.feed.lanes import Key, Lane
 from serving.feed.limits import read_limits
-from serving.feed.pace import Pace
+from serving.feed.pace import rest
 from serving.feed.placement import Placement
 from serving.feed.reader import Reader
 from serving.feed.runs import Header, Run
@@ -309,7 +309,6 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         await self._in_thread(self._writer.learn, self._outputs)
         self._reader = Reader(self._consumer_properties, self._on_commit, is_bulk=not self._headers)
         self._wake = Wake()
-        self._pace = Pace()
         self._is_woken = self._reader.wake(self._wake.descriptor)
         self._commitment = self._make_commitment(properties)
         await self._in_thread(self._commitment.start)
@@ -359,7 +358,6 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         finally:
             self._assignments.close()
             self._wake.close()
-            self._pace.close()
 
     def _close(self) -> None:
         """Leave the group at once, so that others take over without a time-out. Blocks."""
@@ -406,10 +404,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         return []
 
     async def _read(self) -> list[tuple[Key, Run]]:
-        """Records that are there; sleep if there are none, and let some gather where cores are scarce."""
-        rest = self._pace.rest_seconds(self._just_read)
-        if rest and not self._in_flight:
-            await asyncio.sleep(rest)
+        """Records that are there; sleep if there are none, and let some gather while the broker is busy with the last."""
+        if not self._in_flight:
+            await rest(self._just_read, self._writer)
         # The client calls when something comes to where there was nothing, and only then.
         if self._wake.take() or not self._is_woken or not self._reader.is_drained:
             runs = await self._read_now()

@@ -1,38 +1,47 @@
-"""How long to let records gather before the next read: not at all where cores are free.
+"""How long to let records gather before the next read: while the broker is busy with the results of the last one.
 
-What a batch of a few records costs hardly depends on how many they are, and a sleeper's caches are cold: the same batch takes
-three times the CPU after a pause of 4 ms (measured). Where more work waits for cores than there are, a worker that reads at once
-makes many small batches, each of which waits for a core again, and takes the cores from Kafka meanwhile. So it rests, the
-longer the longer it had to wait. Decision 14 has what that was measured to gain.
+Nagle's algorithm (RFC 896), for a stream. librdkafka writes the records of one partition a request, has at most five requests
+under way, as idempotence demands, and spins where a sixth is due; the broker takes the requests of a connection one by one. So
+a worker that reads while the results of the last read are under way makes more requests than the broker can take, of fewer
+records each, and every record waits behind all of them. Decision 17 has what was measured.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+import time
+from typing import Final, Protocol
 
-from serving.waits import Waits
-
-_FACTOR: Final = 2.0
 _LONGEST_SECONDS: Final = 0.008
+"""A broker that takes longer to acknowledge is not waited for: a record is to be through in that time (decision 17)."""
+_LOOK_SECONDS: Final = 0.002
+"""How often to look. To be woken by each acknowledgement, or to look each millisecond, costs a tenth more (decision 17)."""
 _SEVERAL_RECORDS: Final = 8
-"""With fewer a rest gains little and costs each record some milliseconds (decision 14, 500 records a second)."""
+"""With fewer there is little to gather, and each would wait (decision 14, 500 records a second)."""
 _MANY_RECORDS: Final = 500
-"""From so many on, what a batch costs is the records' and no longer the batch's (docs/size.md)."""
+"""From so many on, what a batch and its requests cost is the records' and no longer theirs (docs/size.md)."""
 
 
-class Pace:
-    """Of the thread that makes it; only that thread may use it. Where the system does not tell waits, nobody rests."""
+class Acknowledgements(Protocol):
+    """What is asked of the writer."""
 
-    def __init__(self, waits: Waits | None = None) -> None:
-        self._waits = waits or Waits()
+    def __len__(self) -> int:
+        """Records without one."""
 
-    def rest_seconds(self, records: int) -> float:
-        """How long to rest after a read of so many records: twice what it waited for cores since the last call, at most 8 ms."""
-        waited = self._waits.seconds()
-        if not _SEVERAL_RECORDS <= records < _MANY_RECORDS:
-            return 0.0
-        return min(_LONGEST_SECONDS, _FACTOR * waited)
+    def poll(self) -> None:
+        """Count those that have come."""
 
-    def close(self) -> None:
-        """Nobody asks again."""
-        self._waits.close()
+
+async def rest(records: int, acknowledgements: Acknowledgements) -> None:
+    """Rest after a read of so many records, until all results are acknowledged, at most 8 ms. On the event loop's thread.
+
+    Raises:
+        OutputRefusedError: A result failed.
+    """
+    if not _SEVERAL_RECORDS <= records < _MANY_RECORDS:
+        return
+    end = time.monotonic() + _LONGEST_SECONDS
+    acknowledgements.poll()
+    while len(acknowledgements) and time.monotonic() < end:
+        await asyncio.sleep(_LOOK_SECONDS)
+        acknowledgements.poll()

@@ -1,85 +1,71 @@
-"""Records gather for as long as the reader has to wait for cores, and not where it has not."""
+"""Records gather while the results of the last few are under way, and not otherwise."""
 
-from pathlib import Path
+import asyncio
 
 import pytest
 
-from serving.feed.pace import Pace
-from serving.waits import Waits
+from serving.feed import pace
+from serving.feed.pace import rest
 
 
-class Thread:
-    """A thread as the system tells of it: nanoseconds on a core, nanoseconds of waiting for one, slices."""
+class Broker:
+    """A clock, and a broker that acknowledges everything after so many milliseconds."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.milliseconds = 0.0
-        self.wait(0)
+    def __init__(self, milliseconds: float) -> None:
+        self.now = 0.0
+        self.milliseconds = milliseconds
+        self.waiting = 26
 
-    def wait(self, milliseconds: float) -> None:
-        self.milliseconds += milliseconds
-        self.file.write_text(f"77348476 {round(self.milliseconds * 1e6)} 19\n")
+    def __len__(self) -> int:
+        return self.waiting
 
-    def waits(self) -> Waits:
-        return Waits(str(self.file))
+    def poll(self) -> None:
+        if self.now * 1e3 >= self.milliseconds:
+            self.waiting = 0
 
+    def monotonic(self) -> float:
+        return self.now
 
-@pytest.fixture
-def thread(tmp_path: Path) -> Thread:
-    return Thread(tmp_path / "schedstat")
-
-
-def test_a_thread_has_waited_what_was_added_since_somebody_looked(thread: Thread) -> None:
-    thread.wait(100)
-    waits = thread.waits()
-    thread.wait(1.5)
-
-    assert waits.seconds() == pytest.approx(0.0015)
-    assert waits.seconds() == 0.0
-    waits.close()
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
-def test_it_rests_for_twice_what_it_waited_since_the_last_read(thread: Thread) -> None:
-    thread.wait(100)
-    pace = Pace(thread.waits())
-    thread.wait(1.5)
-
-    assert pace.rest_seconds(20) == pytest.approx(0.003)
-    assert pace.rest_seconds(20) == 0.0
-    pace.close()
+def rested(records: int, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Milliseconds."""
+    monkeypatch.setattr(pace, "time", broker)
+    monkeypatch.setattr(pace, "asyncio", broker)
+    asyncio.run(rest(records, broker))
+    return broker.now * 1e3
 
 
-def test_it_rests_at_most_eight_milliseconds(thread: Thread) -> None:
-    pace = Pace(thread.waits())
-    thread.wait(900)
+@pytest.mark.parametrize("records", [8, 26, 499])
+@pytest.mark.parametrize("milliseconds", [0, 1, 3, 7])
+def test_it_rests_until_all_results_are_acknowledged(
+    records: int, milliseconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker(milliseconds)
 
-    assert pace.rest_seconds(8) == 0.008
-    pace.close()
+    assert milliseconds <= rested(records, broker, monkeypatch) < milliseconds + 2
+    assert len(broker) == 0
+
+
+def test_a_broker_that_takes_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = Broker(1_000)
+
+    assert rested(26, broker, monkeypatch) == pytest.approx(8)
+    assert len(broker) == 26
 
 
 @pytest.mark.parametrize("records", [0, 7, 500, 8_000])
-def test_it_does_not_rest_after_a_few_records_nor_in_a_backlog_and_such_waits_count_no_more(
-    thread: Thread, records: int
-) -> None:
-    pace = Pace(thread.waits())
-    thread.wait(3)
-
-    assert pace.rest_seconds(records) == 0.0
-    assert pace.rest_seconds(20) == 0.0
-    pace.close()
+def test_it_does_not_rest_after_a_few_records_nor_in_a_backlog(records: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rested(records, Broker(1_000), monkeypatch) == 0
 
 
-def test_where_nobody_tells_waits_it_never_rests(tmp_path: Path) -> None:
-    pace = Pace(Waits(str(tmp_path / "nothing")))
+def test_a_result_that_failed_ends_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Broker):
+        def poll(self) -> None:
+            if self.now:
+                raise RuntimeError("refused")
 
-    assert pace.rest_seconds(20) == 0.0
-    pace.close()
-
-
-@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="this system does not tell waits")
-def test_the_system_is_understood() -> None:
-    pace = Pace()
-
-    assert 0.0 <= pace.rest_seconds(20) <= 0.008
-    pace.close()
-    pace.close()
+    with pytest.raises(RuntimeError, match="refused"):
+        rested(26, Refusing(5), monkeypatch)
