@@ -17,9 +17,9 @@ Theory of operation
 it gives back, look at acknowledgements, commit. Reading what is there (`bulk_consumer`) and queueing outputs (`bulk`) do not
 wait, so they run on the loop, where the agent runs too: one thread touches a record from end to end, which measured 0.3-0.9 us
 a record cheaper than two. When nothing is there, the pump sleeps on the loop until the client writes to a pipe (`wake`). Where
-it has to wait for a core itself, it lets records gather for some milliseconds (`pace`). Whatever waits runs in the feed's one
-thread, with the loop free: a transaction's commit, the last flush, `close`. A second small pool looks up starting offsets.
-librdkafka's own threads move the bytes.
+the broker is busy with the results of the last read, it lets records gather for some milliseconds (`pace`). Whatever waits runs
+in the feed's one thread, with the loop free: a transaction's commit, the last flush, `close`. A second small pool looks up
+starting offsets. librdkafka's own threads move the bytes.
 
 A batch is of one partition. It says whether another one of the same read follows (`is_followed`), and an agent that waits for the
 last of them may work on them as one (`joined_batch`).
