@@ -14,9 +14,8 @@ from serving.core.byte_column import ByteColumn
 from serving.core.outcomes import Unscored
 from serving.encoding import Encoded
 from serving.feed.batch import Output, Records, segment_of
+from serving.feed.writer import FEWEST_IN_BULK
 from serving.formats.dead_letters import Failure, encode_dead_letters
-
-_FEW = 48  # these are not written in bulk (`feed.writer`), so nobody looks at their bytes
 
 RowsTooLarge = Callable[[Output], Sequence[int]]
 """Rows of an output that its topic would not take; costs nothing per record where all fit."""
@@ -99,8 +98,8 @@ def _rows_of(keys: Sequence[bytes | None], rows: NDArray[np.intp]) -> Sequence[b
 
 
 def _column(keys: Sequence[bytes | None]) -> Sequence[bytes | None]:
-    """Keys as a column, once for all who look at their bytes; as they are if a record has none, or they are few."""
-    if len(keys) < _FEW:
+    """Keys as a column, once for all who look at their bytes; as they are if a record has none, or for too few for bulk."""
+    if len(keys) < FEWEST_IN_BULK:
         return keys
     try:
         return ByteColumn.of(cast(Sequence[bytes], keys))

@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 
 LABELS_KEPT: Final = 50
 OTHER_CELLS: Final = 16
+FEW: Final = 24
+"""Up to so many predictions numpy's calls cost more than a loop, measured."""
 LABEL_CHARACTERS: Final = 100
 """Of longer labels only the beginning counts."""
 
@@ -39,7 +41,6 @@ _LOWEST_MAGNITUDE: Final = 2.0 ** (_LOWEST_EXPONENT - 1)
 _HIGHEST_MAGNITUDE: Final = 2.0**_HIGHEST_EXPONENT
 _BITS_BELOW_PARTS: Final = 52 - (PARTS_OF_OCTAVE.bit_length() - 1)  # IEEE 754: a double has 52 bits of fraction
 _PARTS_BELOW_LOWEST: Final = (1023 + _LOWEST_EXPONENT) * PARTS_OF_OCTAVE - 1  # and an exponent that is 1023 too large
-_FEW: Final = 24  # up to there numpy's calls cost more than a loop, measured
 LAST_BUCKET: Final = (_HIGHEST_EXPONENT - _LOWEST_EXPONENT) * PARTS_OF_OCTAVE + 1
 
 Kind = Literal["labels", "numbers", "mixed", "nothing"]
@@ -168,7 +169,7 @@ def counts_of_numbers(values: NDArray[np.float64], weight: int = 1) -> Predictio
         values: float64 (n,); NaN is a missing one, and infinity is beyond the last bound.
         weight: How often each counts, at least 1.
     """
-    if len(values) <= _FEW:
+    if len(values) <= FEW:
         return _counts_of_few(values.tolist(), weight)
     known = values[values == values]
     counts = np.bincount(number_buckets(known) + LAST_BUCKET)

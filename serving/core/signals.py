@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_store.core.pairs import NO_PAIRS, PairCounts, nano
-from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts, counts_of_labels, counts_of_numbers
+from model_store.core.sketch import FEW, NO_PREDICTIONS, PredictionCounts, counts_of_labels, counts_of_numbers
 from serving.core.columns import TextColumn
 from serving.core.scored import Scored
 
@@ -27,8 +27,6 @@ SAMPLE_ROWS: Final = 256
 
 RELATIVE_TOLERANCE: Final = 1e-6
 ABSOLUTE_TOLERANCE: Final = 1e-9
-
-_FEW: Final = 24  # up to there numpy's calls cost more than a loop, as in `model_store.core.sketch`
 
 
 def observe_predictions(scored: Scored) -> PredictionCounts:
@@ -157,7 +155,7 @@ def _largest(scores: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _class_counts(codes: NDArray[np.int64], name: Callable[[int], str], weight: int) -> PredictionCounts:
     """Of codes from -1, a missing class, on."""
-    if len(codes) <= _FEW:
+    if len(codes) <= FEW:
         named = list(Counter(codes.tolist()).items())
     else:
         counts = np.bincount(codes + 1)

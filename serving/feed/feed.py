@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import KafkaException
 from mode import Service
 
+from serving.feed import pace
 from serving.feed.assignments import Assignments, OnAssigned, OnRevoked
 from serving.feed.at_least_once import AtLeastOnce
 from serving.feed.batch import ColumnBatch, Output, wanted
@@ -25,7 +26,6 @@ from serving.feed.errors import BatchNotReturnedError, ConsumerFailedError
 from serving.feed.exactly_once import ExactlyOnce
 from serving.feed.lanes import Key, Lane
 from serving.feed.limits import read_limits
-from serving.feed.pace import rest
 from serving.feed.placement import Placement
 from serving.feed.reader import Reader
 from serving.feed.runs import Header, Run
@@ -406,7 +406,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
     async def _read(self) -> list[tuple[Key, Run]]:
         """Records that are there; sleep if there are none, and let some gather while the broker is busy with the last."""
         if not self._in_flight:
-            await rest(self._just_read, self._writer)
+            await pace.rest(self._just_read, self._writer)
         # The client calls when something comes to where there was nothing, and only then.
         if self._wake.take() or not self._is_woken or not self._reader.is_drained:
             runs = await self._read_now()

@@ -73,9 +73,9 @@ class MessageFunctions:
         """Milliseconds since 1970; -1 where there is none. Of messages without errors, at least one."""
         found: NDArray[np.int64] = messages["timestamp"].copy()
         ends = (0, len(pointers) - 1)
-        if all(int(found[i]) == self._timestamp(int(pointers[i]), None) for i in ends):
+        if all(int(found[i]) == self.timestamp(int(pointers[i])) for i in ends):
             return found
-        return np.array([self._timestamp(pointer, None) for pointer in pointers.tolist()], np.int64)
+        return np.array(list(map(self.timestamp, pointers.tolist())), np.int64)
 
     def headers(self, pointer: int) -> list[Header]:
         """Headers of a message."""

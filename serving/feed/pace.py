@@ -1,9 +1,9 @@
 """How long to let records gather before the next read: while the broker is busy with the results of the last one.
 
 Nagle's algorithm (RFC 896), for a stream. librdkafka writes the records of one partition a request, has at most five requests
-under way, as idempotence demands, and spins where a sixth is due; the broker takes the requests of a connection one by one. So
-a worker that reads while the results of the last read are under way makes more requests than the broker can take, of fewer
-records each, and every record waits behind all of them. Decision 17 has what was measured.
+under way, as idempotence demands, and was seen to spin where more were due; the broker takes the requests of a connection one
+by one. So a worker that reads while the results of the last read are under way makes more requests than the broker can take,
+of fewer records each, and every record waits behind all of them. Decision 17 has what was measured.
 """
 
 from __future__ import annotations
