@@ -124,7 +124,7 @@ class Run:
 
     def swap(self) -> None:
         """Swaps under load, for systems that can be given another model."""
-        count = 4 if self._options.quick else 10
+        count = 4 if self._options.quick else 20
         for entry in self._one_model():
             if entry.model and latency.can_swap(entry):
                 self._try("swap", entry, partial(swaps.measure, entry, self._topics, count), swap_words)
