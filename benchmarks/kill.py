@@ -1,8 +1,8 @@
 """`kill -9` in mid-stream, and what became of every record: lost and repeated ones are counted by their coordinates.
 
 Records come at a fixed rate all the while, from a sender that knows nothing of the kill. The whole process group is killed,
-started again a second later on what it kept, and so on; then the sender stops, and results are read until every record has
-one or none has come for a minute. The reader sees committed results only.
+started again a second later on what it kept, killed again when it has caught up, and so on; then the sender stops, and results
+are read until every record has one or none has come for a minute. The reader sees committed results only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.launch import NoProgressError, Site, site
 from benchmarks.machine import Watch
 from benchmarks.reader import reading
 from benchmarks.records import PARTITIONS, fill, wine_json
-from benchmarks.sender import sending
+from benchmarks.sender import Sending, sending
 from benchmarks.tally import Tally
 from benchmarks.topics import Topics
 
@@ -76,9 +76,9 @@ def measure(entry: Entry, topics: Topics, kills: int, rate: int | None = None) -
         ):
             tally = Tally(consumer, run.decoder(), known_answers(entry.model))
             for _ in range(kills):
-                _work_on(run, tally, int(rate * _BETWEEN_SECONDS))
+                _work_on(run, tally, _due(sender, rate))
                 back.append(_kill_and_start(run, tally))
-            _work_on(run, tally, int(rate * _BETWEEN_SECONDS))
+            _work_on(run, tally, _due(sender, rate))
             sent = sender.stop() + PARTITIONS
             tally.finish(sent, _LONGEST_SECONDS)
         run.tree.check()
@@ -100,10 +100,14 @@ def measure(entry: Entry, topics: Topics, kills: int, rate: int | None = None) -
     )
 
 
+def _due(sender: Sending, rate: int) -> int:
+    """How many records will have been sent when the system has worked for a while from now on."""
+    return PARTITIONS + int(rate * (time.time() - sender.begun_us / 1e6 + _BETWEEN_SECONDS))
+
+
 def _work_on(run: Site, tally: Tally, records: int) -> None:
-    """Until so many more records have results."""
-    goal = tally.ledger.distinct() + records
-    if not tally.pump(lambda: tally.ledger.distinct() >= goal, _BACK_SECONDS):
+    """Until so many records have results: what was left behind a kill is among them."""
+    if not tally.pump(lambda: tally.ledger.distinct() >= records, _BACK_SECONDS):
         run.tree.check()
         raise NoProgressError(
             f"no {records:,} results in {_BACK_SECONDS:g} s; it last said: {run.tree.last_words(400)}"
