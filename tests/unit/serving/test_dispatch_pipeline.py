@@ -355,7 +355,9 @@ def test_the_fallback_of_a_vote_scores_the_right_records_of_a_batch_of_several_d
     found = worker.score([Record(i, reading(x, kind)) for i, (x, kind) in enumerate(
         [(1, "beer"), (2, "wine"), (5, "beer"), (5, "wine"), (7, "wine")])])  # fmt: skip
 
-    assert versions(found) == {0: 4, 1: 1, 2: 4, 3: 3, 4: 1}
+    scored_by = versions(found)
+    assert {row: version for row, version in scored_by.items() if row not in (1, 4)} == {0: 4, 2: 4, 3: 3}
+    assert scored_by[1] == scored_by[4] in (1, 2)  # whose thread was first
     assert found.results[3].prediction == 3005.0
     assert found.dead == {}
 
