@@ -76,9 +76,9 @@ def measure(entry: Entry, topics: Topics, kills: int, rate: int | None = None) -
         ):
             tally = Tally(consumer, run.decoder(), known_answers(entry.model))
             for _ in range(kills):
-                _work_on(run, tally, _due(sender, rate))
+                _work_on(run, tally, sender, rate)
                 back.append(_kill_and_start(run, tally))
-            _work_on(run, tally, _due(sender, rate))
+            _work_on(run, tally, sender, rate)
             sent = sender.stop() + PARTITIONS
             tally.finish(sent, _LONGEST_SECONDS)
         run.tree.check()
@@ -100,17 +100,13 @@ def measure(entry: Entry, topics: Topics, kills: int, rate: int | None = None) -
     )
 
 
-def _due(sender: Sending, rate: int) -> int:
-    """How many records will have been sent when the system has worked for a while from now on."""
-    return PARTITIONS + int(rate * (time.time() - sender.begun_us / 1e6 + _BETWEEN_SECONDS))
-
-
-def _work_on(run: Site, tally: Tally, records: int) -> None:
-    """Until so many records have results: what was left behind a kill is among them."""
+def _work_on(run: Site, tally: Tally, sender: Sending, rate: int) -> None:
+    """Until all that is sent from now on for a while has results, and with it what was left behind a kill."""
+    records = PARTITIONS + int(rate * (sender.seconds() + _BETWEEN_SECONDS))
     if not tally.pump(lambda: tally.ledger.distinct() >= records, _BACK_SECONDS):
         run.tree.check()
         raise NoProgressError(
-            f"no {records:,} results in {_BACK_SECONDS:g} s; it last said: {run.tree.last_words(400)}"
+            f"not {records:,} results in {_BACK_SECONDS:g} s; it last said: {run.tree.last_words(400)}"
         )
 
 

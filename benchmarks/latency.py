@@ -110,9 +110,9 @@ def measure(entry: Entry, topics: Topics, rate: int, seconds: float) -> Latency:
             ) as collector,
             sending(topics.bootstrap, source, rate, _SETTLE_SECONDS + seconds, first, entry.peer.wire) as sender,
         ):
-            _sleep_until(sender.begun_us, _SETTLE_SECONDS)
+            sender.wait_until(_SETTLE_SECONDS)
             watch, cpu = Watch(), run.tree.cpu_seconds()
-            _sleep_until(sender.begun_us, _SETTLE_SECONDS + seconds / 2)
+            sender.wait_until(_SETTLE_SECONDS + seconds / 2)
             spent = run.tree.cpu_seconds() - cpu
             given_us = time.time_ns() // 1_000
             if other is not None:
@@ -160,7 +160,7 @@ def measure_baseline(topics: Topics, rate: int, seconds: float) -> Latency:
             ) as collector,
             sending(topics.bootstrap, source, rate, _SETTLE_SECONDS + seconds) as sender,
         ):
-            _sleep_until(sender.begun_us, _SETTLE_SECONDS)
+            sender.wait_until(_SETTLE_SECONDS)
             watch = Watch()
             sender.finish(seconds + 60)
             weather: Weather = watch.weather()
@@ -218,7 +218,3 @@ def wait_for_all(run: Site, count: int) -> None:
         if found >= count and time.monotonic() - since > _QUIET_SECONDS:
             return
         time.sleep(0.1)
-
-
-def _sleep_until(begun_us: int, seconds: float) -> None:
-    time.sleep(max(0.0, begun_us / 1e6 + seconds - time.time()))

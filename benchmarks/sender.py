@@ -42,6 +42,14 @@ class Sending:
     sent: int = 0
     latest_ms: float = 0.0
 
+    def seconds(self) -> float:
+        """How long ago it began."""
+        return time.time() - self.begun_us / 1e6
+
+    def wait_until(self, seconds: float) -> None:
+        """Sleep until it began so long ago."""
+        time.sleep(max(0.0, seconds - self.seconds()))
+
     def finish(self, timeout_seconds: float) -> int:
         """Wait until its time is up; returns how many records it sent.
 

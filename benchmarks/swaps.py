@@ -84,7 +84,7 @@ def measure(entry: Entry, topics: Topics, count: int) -> Swaps:
         ):
             watch, given = Watch(), []
             for turn, kind in enumerate(kinds, start=1):
-                time.sleep(max(0.0, sender.begun_us / 1e6 + turn * _EVERY_SECONDS - time.time()))
+                sender.wait_until(turn * _EVERY_SECONDS)
                 given.append(time.time_ns() // 1_000)
                 threading.Thread(target=run.give, args=(kind,), daemon=True).start()
             sent = sender.finish(60)
