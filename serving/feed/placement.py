@@ -31,6 +31,9 @@ end that a broker reports may lag behind for a moment."""
 _ROUND_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
 
+_WITHHELD_SECONDS = 30.0
+"""A coordinator loads, and the transaction of a worker that is gone times out (`settings`), well before that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -44,9 +47,15 @@ class Place:
 class Placement:
     """Finds the start of partitions for one consumer."""
 
-    def __init__(self, consumer: Any, topics: Mapping[str, StartAt]) -> None:
+    def __init__(
+        self, consumer: Any, topics: Mapping[str, StartAt], withheld_seconds: float = _WITHHELD_SECONDS
+    ) -> None:
+        """Args:
+        withheld_seconds: For how long a start may stay unknown before an operator is told, and how often.
+        """
         self._consumer = consumer
         self._topics = topics
+        self._withheld_seconds = withheld_seconds
         self._shrunk_since: dict[Key, float] = {}
 
     def find(self, keys: Collection[Key], budget_seconds: float) -> dict[Key, Place]:
@@ -72,7 +81,11 @@ class Placement:
     ) -> None:
         """Ask again until every partition is found or nobody wants it any more. `on_found` is called in this thread."""
         missing = set(keys)
+        begin = told = time.monotonic()
         while missing := {key for key in missing if is_wanted(key)}:
+            if (now := time.monotonic()) - told >= self._withheld_seconds:
+                told = now
+                _tell(missing, now - begin)
             found = self.find(missing, _ROUND_SECONDS)
             if not found and len(missing) > 1:
                 # The client waits until *all* are stable; the ones that are must not wait for the one that is not.
@@ -153,6 +166,17 @@ class Placement:
         for done in self._consumer.commit(offsets=[entry], asynchronous=False):
             if done.error is not None:
                 raise KafkaException(done.error)
+
+
+def _tell(keys: Collection[Key], seconds: float) -> None:
+    log.warning(
+        "start.withheld",
+        partitions=[f"{topic}/{partition}" for topic, partition in sorted(keys)],
+        seconds=round(seconds),
+        consequence="their records are not read until the broker says what was committed",
+        likely="the broker holds their offsets back for a transaction that has no end",
+        see='docs/operations.md, "Partitions are assigned and nothing of them is read"',
+    )
 
 
 def _left(end: float) -> float:

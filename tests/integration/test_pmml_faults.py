@@ -10,12 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from patience import patient
+from patience import patient, until
 
 from serving.core.columns import Features, TextColumn
 from serving.core.errors import EngineUnavailableError, ModelLimitError, ModelRefusedError, ScoringError, SignatureError
@@ -53,6 +54,17 @@ def lasting_engine() -> Iterator[PmmlEngine]:
     engine = PmmlEngine()
     yield engine
     engine.close()
+
+
+def stop(pid: int) -> None:
+    """Stop a process, all of it: a signal stops its threads one by one, and the last may still answer a request."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: states(pid) == {"T"}, what="all threads to have stopped")
+
+
+def states(pid: int) -> set[str]:
+    """Those of its threads, as Linux says them in `/proc/PID/task/*/stat`, behind the name in parentheses."""
+    return {stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")}
 
 
 def child(engine: PmmlEngine) -> int:
@@ -119,7 +131,7 @@ def test_a_stopped_child_is_replaced_within_the_time_for_a_batch(engine: PmmlEng
     scorer = engine.load(Artifact(source, limits=LoadLimits(score_seconds=1.0)))
     rows = records(5, 100)
     stopped = child(engine)
-    os.kill(stopped, signal.SIGSTOP)
+    stop(stopped)
 
     found = scorer.score(features_of(scorer.signature, rows))
 

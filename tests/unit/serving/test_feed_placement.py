@@ -1,8 +1,10 @@
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
+from structlog.testing import capture_logs
 
 from serving.feed.errors import ConsumerFailedError
 from serving.feed.placement import Place, Placement
@@ -116,3 +118,32 @@ def test_asking_goes_on_until_the_answer_is_known() -> None:
     Placement(group, {"records": StartAt.EARLIEST}).find_until({KEY}, is_wanted, found.update)
 
     assert found == {KEY: Place(42, origin=2)}
+
+
+def withheld(seconds: float, rounds: int) -> list[Any]:
+    """Warnings while the offset of a partition is unstable for so many rounds."""
+    group = Group({0: 42, 1: 7}, errors={0: KafkaError.UNSTABLE_OFFSET_COMMIT})
+    asked = 0
+
+    def is_wanted(key: tuple[str, int]) -> bool:
+        nonlocal asked
+        asked += key == KEY
+        return asked <= rounds
+
+    placement = Placement(group, {"records": StartAt.EARLIEST}, withheld_seconds=seconds)
+    with capture_logs() as logs:
+        placement.find_until({KEY, ("records", 1)}, is_wanted, lambda found: None)
+    return [entry for entry in logs if entry["log_level"] == "warning"]
+
+
+def test_an_operator_is_told_of_a_start_that_stays_unknown_and_where_to_read_on() -> None:
+    first, *others = withheld(0.0, rounds=3)
+
+    assert first["event"] == "start.withheld"
+    assert [entry["partitions"] for entry in others] == [["records/0"]] * 2  # the other one is found in the first round
+    section = first["see"].split('"')[1]
+    assert f"**{section}.**" in Path("docs/operations.md").read_text()
+
+
+def test_nobody_is_told_of_a_start_that_is_unknown_for_a_moment() -> None:
+    assert withheld(30.0, rounds=3) == []
