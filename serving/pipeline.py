@@ -50,7 +50,7 @@ class Observation:
         errors: Those of them that it failed on.
         seconds: Time that it took.
         timestamps_ms: Record timestamps, -1 where there is none.
-        predictions: What its predictions look like.
+        values: What it said of the records that it did not fail on; `None` if it failed on all.
         pairs: How they compare with the primary's for the same records; of a dark version only.
     """
 
@@ -60,8 +60,13 @@ class Observation:
     errors: int
     seconds: float
     timestamps_ms: NDArray[np.int64]
-    predictions: PredictionCounts = NO_PREDICTIONS
+    values: Scored | None = None
     pairs: PairCounts = NO_PAIRS
+
+    @property
+    def predictions(self) -> PredictionCounts:
+        """What its predictions look like: looked at when it is asked for."""
+        return NO_PREDICTIONS if self.values is None else observe_predictions(self.values)
 
 
 Observe = Callable[[Observation], None]
@@ -234,11 +239,11 @@ class Pipeline:
 
     def _observe(self, opened: Opened, work: Work, pairs: PairCounts) -> None:
         failures = work.predictions.failures
-        looks = observe_predictions(_valid_values(work)) if work.has_values else NO_PREDICTIONS
+        values = _valid_values(work) if work.has_values else None
         timestamps = of_rows(opened.timestamps_ms, work.rows)
         self.observe(
             Observation(
-                work.model, work.data_type, len(work.features), len(failures), work.seconds, timestamps, looks, pairs
+                work.model, work.data_type, len(work.features), len(failures), work.seconds, timestamps, values, pairs
             )
         )
 

@@ -3,7 +3,8 @@
 Theory of operation. `Collector` holds tallies: one sheet of them since the start, and one for each time slot that Redis
 does not have yet. Batches are counted on a sheet of their own, which is added to the others when somebody looks at them,
 about once a second, and when a slot ends. So counting a batch costs ten to forty microseconds, by how many buckets or
-labels its predictions have, and hardly more for a large batch than for a small one.
+labels its predictions have, and hardly more for a large batch than for a small one. Small ones are put aside first, and
+counted some together (`gathering`).
 `StatisticsWriter` wakes each second, freezes what changed, and writes it whole; so while Redis is down nothing piles up
 but unwritten time slots, which are dropped when they are older than anybody may ask for, and when it is back one write
 catches up. A slot is forgotten once it is over and written. Scoring never waits for Redis.
@@ -27,6 +28,8 @@ from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from model_store.core.stats import Batch, Series, Statistics, Tally, observe_batch
 from model_store.core.stats_windows import Slot, slots_at
 from model_store.stats_store import RedisStatistics, Sheet
+from serving.adapters.gathering import Gathering, Seen
+from serving.core.scored import Scored
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +55,7 @@ class Collector:
         self._total = _Ledger()
         self._slots: dict[Slot, _Ledger] = {}
         self._recent = _Ledger()  # what is in neither yet; all of it of the same slots
+        self._gathering = Gathering()  # what is not even in that
         self._recent_slots = slots_at(self._now_ms)
 
     def observe(
@@ -82,6 +86,35 @@ class Collector:
             now_ms = self._advance()
             batch = observe_batch(count, errors, seconds, now_ms, record_timestamps_ms, predictions, pairs)
             self._counting(now_ms).observe(series, batch)
+
+    def observe_small(
+        self,
+        series: Series,
+        scored: int,
+        errors: int,
+        seconds: float,
+        record_timestamps_ms: NDArray[np.int64],
+        values: Scored | None,
+    ) -> None:
+        """Count one small batch of one model: `observe`, at its price only once in a while.
+
+        Args:
+            series: Model, version and data type.
+            scored: Records that were scored, without the errors.
+            errors: Records that the model failed on.
+            seconds: What the scoring of all of them took.
+            record_timestamps_ms: Kafka timestamps of the records, int64; -1 where a record had none.
+            values: What the model said of those that did not fail, `None` if all did. Nobody may change them later.
+        """
+        count = scored + errors
+        if not count:
+            return
+        with self._lock:
+            now_ms = self._advance()
+            ledger = self._counting(now_ms)
+            if not self._gathering.has_room_for(count):
+                self._count_gathered(ledger)
+            self._gathering.add(Seen(series, count, errors, seconds, now_ms, record_timestamps_ms, values))
 
     def dead_letters(self, stage: str, count: int = 1) -> None:
         """Count records that took the side road at a stage: `decode`, `features`, `route`, `score` or `result`."""
@@ -147,8 +180,13 @@ class Collector:
         self._changes += 1
         return self._recent
 
+    def _count_gathered(self, ledger: _Ledger) -> None:
+        for series, batch in self._gathering.take():
+            ledger.observe(series, batch)
+
     def _settle(self) -> None:
         """Add what was counted since the last time to where it belongs."""
+        self._count_gathered(self._recent)
         if self._recent.changes:
             recent, self._recent = self._recent, _Ledger()
             for ledger in (self._total, *map(self._slot, self._recent_slots)):

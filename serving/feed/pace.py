@@ -16,8 +16,8 @@ _LONGEST_SECONDS: Final = 0.008
 """A broker that takes longer to acknowledge is not waited for: a record is to be through in that time (decision 17)."""
 _LOOK_SECONDS: Final = 0.002
 """How often to look. To be woken by each acknowledgement, or to look each millisecond, costs a tenth more (decision 17)."""
-_SEVERAL_RECORDS: Final = 8
-"""With fewer there is little to gather, and each would wait (decision 14, 500 records a second)."""
+_SEVERAL_RECORDS: Final = 2
+"""Two that come together show that requests come sooner than they are answered (decision 17, 1,000 records a second)."""
 _MANY_RECORDS: Final = 500
 """From so many on, what a batch and its requests cost is the records' and no longer theirs (docs/size.md)."""
 

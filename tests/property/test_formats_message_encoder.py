@@ -184,3 +184,12 @@ def _result(provenance: Provenance, scored: ScoredColumns, row: int) -> bytes:
         record_timestamp_ms=int(scored.record_timestamps_ms[row]),
         **optional,
     ).SerializeToString(deterministic=True)
+
+
+def test_a_number_too_large_for_its_field_is_infinite_in_few_messages_as_in_many() -> None:
+    column = np.array([1e300, -1e300, 1.5, 0.1])
+
+    few = MessageEncoder(MIXED, fewest_messages=1000).encode(4, {"fl": column})
+
+    assert few == encoder.encode(4, {"fl": column})
+    assert few == [Mixed(fl=value).SerializeToString() for value in (np.inf, -np.inf, 1.5, 0.1)]
