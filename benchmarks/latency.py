@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -41,9 +42,10 @@ _QUIET_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency(Figure):
-    """One system at one rate.
+    """One system at one rate, in one round.
 
     Attributes:
+        round: Runs of one round follow each other at once and share the machine's phase.
         rate: Records a second.
         seconds: Measured time.
         cpu_us: CPU microseconds a record at this rate, before the swap; None for the baseline.
@@ -58,6 +60,7 @@ class Latency(Figure):
     """
 
     part: ClassVar[str] = "latency"
+    round: int = 0  # data of earlier versions is of one round, and does not say so
     rate: int
     seconds: float
     cpu_us: float | None
@@ -69,6 +72,19 @@ class Latency(Figure):
     wrong: int
     flawed: int
     sender_late_ms: float
+
+
+def in_rounds(figures: Iterable[Latency]) -> list[list[Latency]]:
+    """Those of each system together, at one rate; in the order in which systems appear."""
+    found: dict[tuple[str, str, str], list[Latency]] = {}
+    for each in figures:
+        found.setdefault(each.system, []).append(each)
+    return list(found.values())
+
+
+def middle(rounds: Sequence[Latency]) -> Latency:
+    """The round whose p99 is the median; the upper one of two."""
+    return sorted(rounds, key=lambda each: each.delays.p99)[len(rounds) // 2]
 
 
 def warmed(run: Site, records: int) -> int:

@@ -49,11 +49,16 @@ class ProcessTree:
 
     def resident_megabytes(self) -> float:
         """Resident memory of the tree; shared pages are counted once a process."""
-        total = 0
+        return sum(self.resident_by_program().values())
+
+    def resident_by_program(self) -> dict[str, float]:
+        """The same in parts: program, see `program_of` -> megabytes of all its processes."""
+        found: dict[str, float] = {}
         for process in self._members():
             with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
-        return total / (1 << 20)
+                program, bytes_held = program_of(process.cmdline()), process.memory_info().rss
+                found[program] = found.get(program, 0.0) + bytes_held / (1 << 20)
+        return found
 
     def is_running(self) -> bool:
         """Whether its first process is there."""
@@ -117,3 +122,10 @@ class ProcessTree:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def program_of(command: Sequence[str]) -> str:
+    """What a command line runs, in a word: Python's module, else the name of the file."""
+    if "-m" in command[:-1]:
+        return command[command.index("-m") + 1]
+    return Path(command[0]).name if command else ""

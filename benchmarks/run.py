@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -107,20 +108,25 @@ class Run:
             )
 
     def latency(self) -> None:
-        """The baseline, then every system at every rate."""
-        seconds = 6.0 if self._options.quick else 20.0
+        """Rounds over the baseline and all systems, at every rate."""
         for rate in latency.RATES:
-            self._try(
-                "latency",
-                _BASELINE,
-                partial(latency.measure_baseline, self._topics, rate, seconds),
-                delay_words,
-            )
-            for entry in self._one_model():
-                if rate <= latency.SLOW_RATE or not entry.peer.is_slow:
-                    self._try(
-                        "latency", entry, partial(latency.measure, entry, self._topics, rate, seconds), delay_words
-                    )
+            wanted = [entry for entry in self._one_model() if rate <= latency.SLOW_RATE or not entry.peer.is_slow]
+            in_turn = [_BASELINE, *wanted]
+            failed: set[Entry] = set()
+            for round_ in range(self._options.runs):
+                for entry in in_turn if round_ % 2 == 0 else in_turn[::-1]:
+                    if entry not in failed and not self._latency(entry, rate, round_):
+                        failed.add(entry)
+
+    def _latency(self, entry: Entry, rate: int, round_: int) -> bool:
+        seconds = 6.0 if self._options.quick else 20.0
+
+        def measure() -> latency.Latency:
+            if entry is _BASELINE:
+                return replace(latency.measure_baseline(self._topics, rate, seconds), round=round_)
+            return replace(latency.measure(entry, self._topics, rate, seconds), round=round_)
+
+        return self._try("latency", entry, measure, delay_words)
 
     def swap(self) -> None:
         """Swaps under load, for systems that can be given another model."""

@@ -47,6 +47,7 @@ class Soak(Figure):
         flawed: Results with a field that is missing or not true.
         cpu_us: CPU microseconds a record, swaps included.
         memory: (seconds since the start, records with a result, swaps, resident MB of the tree), every two seconds.
+        programs: The MB in parts, at the same times: program -> resident MB. None in data of earlier versions.
     """
 
     part: ClassVar[str] = "soak"
@@ -63,6 +64,7 @@ class Soak(Figure):
     flawed: int
     cpu_us: float
     memory: tuple[tuple[float, int, int, float], ...]
+    programs: tuple[dict[str, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class _Course:
     unseen: int = 0
     asked: int = 0
     memory: list[tuple[float, int, int, float]] = field(default_factory=list)
+    programs: list[dict[str, float]] = field(default_factory=list)
     _awaited: int = 0
     _asked_at: float = 0.0
 
@@ -89,8 +92,7 @@ class _Course:
         """
         passed = time.monotonic() - self.begun
         if not self.memory or passed - self.memory[-1][0] >= _SAMPLE_SECONDS:
-            self.run.tree.check()
-            self.memory.append((round(passed, 1), self.tally.ledger.distinct(), self.swaps, self._megabytes()))
+            self._sample(passed)
         if self._awaited and self.tally.version == self._awaited:
             self.swaps, self._awaited = self.swaps + 1, 0
         if self._awaited and time.monotonic() - self._asked_at > _SWAP_SECONDS:
@@ -102,8 +104,12 @@ class _Course:
             self._awaited = int.from_bytes(model(kind).sha256[:8], "big")
             self._asked_at = time.monotonic()
 
-    def _megabytes(self) -> float:
-        return round(self.run.tree.resident_megabytes(), 1)
+    def _sample(self, passed: float) -> None:
+        self.run.tree.check()
+        held = {program: round(found, 1) for program, found in self.run.tree.resident_by_program().items()}
+        self.programs.append(held)
+        megabytes = round(sum(held.values()), 1)
+        self.memory.append((round(passed, 1), self.tally.ledger.distinct(), self.swaps, megabytes))
 
 
 def measure(entry: Entry, topics: Topics, records: int, swaps: int, rate: int) -> Soak:
@@ -156,4 +162,5 @@ def measure(entry: Entry, topics: Topics, records: int, swaps: int, rate: int) -
         flawed=tally.flawed,
         cpu_us=round(spent / sent * 1e6, 3),
         memory=tuple(course.memory),
+        programs=tuple(course.programs),
     )

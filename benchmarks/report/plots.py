@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.delays import Delays
-from benchmarks.latency import BASELINE, Latency
+from benchmarks.latency import BASELINE, Latency, in_rounds, middle
 from benchmarks.report.sources import Source, Sources
 from benchmarks.report.svg import Bar, Line, bars, linear_axis, lines, log_axis, tail_axis
 from benchmarks.soak import Soak
@@ -51,7 +51,7 @@ def _delays(source: Source) -> dict[str, str]:
     figures: list[Latency] = source.figures()
     drawn = {}
     for rate in dict.fromkeys(figure.rate for figure in figures):
-        shown = sorted((f for f in figures if f.rate == rate), key=lambda f: f.delays.p99)
+        shown = sorted(map(middle, in_rounds(f for f in figures if f.rate == rate)), key=lambda f: f.delays.p99)
         series = [Line(_short(f.system), _points(f.delays, f.sent)) for f in shown]
         high = max(10.0, *(figure.delays.p999 for figure in shown))
         drawn[f"latency-{rate}"] = lines(
@@ -74,10 +74,22 @@ def _memory(soak: Soak) -> str:
     top = 1.1 * max(each[3] for each in soak.memory)
     return lines(
         f"Memory of {soak.peer} over {soak.sent:,} records and {soak.swaps} swaps",
-        [Line("resident, whole tree", [(at / 60, memory) for at, _, _, memory in soak.memory])],
+        [Line("resident, whole tree", [(at / 60, memory) for at, _, _, memory in soak.memory]), *_parts(soak)],
         linear_axis(max(each[0] for each in soak.memory) / 60, "minutes"),
         linear_axis(top, "MB"),
     )
+
+
+def _parts(soak: Soak) -> list[Line]:
+    """The memory of each program, of a system that runs several."""
+    names = sorted({name for held in soak.programs for name in held})
+    if len(names) < 2:
+        return []
+    minutes = [at / 60 for at, *_ in soak.memory]
+    return [
+        Line(name, [(at, held.get(name, 0.0)) for at, held in zip(minutes, soak.programs, strict=True)])
+        for name in names
+    ]
 
 
 def _short(system: tuple[str, str, str]) -> str:

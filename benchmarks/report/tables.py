@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.delays import Swap
 from benchmarks.figures import Figure, Scaling
 from benchmarks.kill import Kill
-from benchmarks.latency import BASELINE, Latency
+from benchmarks.latency import BASELINE, Latency, in_rounds, middle
 from benchmarks.report.markdown import markdown, name
 from benchmarks.report.overview import cost_tables, failures, machines, peers, typed_cost_tables
 from benchmarks.report.sources import Sources
@@ -50,29 +49,40 @@ def starts(sources: Sources) -> str:
 
 
 def latencies(sources: Sources) -> str:
-    """One table a rate; the baseline first, then by p99."""
+    """One table a rate; the baseline first, then by p99. Of several rounds: medians, with the extremes."""
     figures: list[Latency] = _of(sources, Latency)
     out = []
     for rate in dict.fromkeys(figure.rate for figure in figures):
         shown = sorted(
-            (f for f in figures if f.rate == rate), key=lambda f: (f.peer != BASELINE, f.missing > 0, f.delays.p99)
+            in_rounds(f for f in figures if f.rate == rate),
+            key=lambda rounds: (rounds[0].peer != BASELINE, any(f.missing for f in rounds), middle(rounds).delays.p99),
         )
-        rows = [
-            (
-                f"*{each.peer}: no system*" if each.peer == BASELINE else name(each.system),
-                *(f"{x:.1f}" for x in (each.delays.p50, each.delays.p99, each.delays.p999, each.delays.worst)),
-                *_swap(each.swap, f"{each.worst_elsewhere:.1f}"),
-                "-" if each.cpu_us is None else f"{each.cpu_us:.0f}",
-                *_zeros(each.missing, each.wrong + each.flawed),
-                f"{each.sender_late_ms:.0f}",
-                f"{each.weather.load_average:.1f}",
-            )
-            for each in shown
-        ]
+        rows = [_delay_row(rounds) for rounds in shown]
         head = ("system", "p50 ms", "p99", "p99.9", "worst", "worst at swap", "worst elsewhere", "swap took", "mixed")
         head += ("CPU us a record", "missing", "wrong", "sender late ms", "load")
         out.append(f"### {rate:,} a second\n\n{markdown(head, rows)}")
     return "\n\n".join(out)
+
+
+def _delay_row(rounds: Sequence[Latency]) -> tuple[str, ...]:
+    swapped = [each.swap for each in rounds if each.swap is not None]
+    first = rounds[0]
+    spent = [each.cpu_us for each in rounds if each.cpu_us is not None]
+    return (
+        f"*{first.peer}: no system*" if first.peer == BASELINE else name(first.system),
+        *(
+            _spread([delay(each.delays) for each in rounds])
+            for delay in (lambda d: d.p50, lambda d: d.p99, lambda d: d.p999, lambda d: d.worst)
+        ),
+        _spread([swap.worst_ms for swap in swapped]),
+        _spread([each.worst_elsewhere for each in rounds]),
+        f"{statistics.median(swap.took_ms for swap in swapped):.0f}" if swapped else "-",
+        str(sum(swap.mixed for swap in swapped)) if swapped else "-",
+        f"{statistics.median(spent):.0f}" if spent else "-",
+        *_zeros(sum(each.missing for each in rounds), sum(each.wrong + each.flawed for each in rounds)),
+        f"{max(each.sender_late_ms for each in rounds):.0f}",
+        f"{max(each.weather.load_average for each in rounds):.1f}",
+    )
 
 
 def swap_table(sources: Sources) -> str:
@@ -145,14 +155,23 @@ def scaling(sources: Sources) -> str:
     return markdown(head, rows) if rows else ""
 
 
+def _held(soak: Soak, span: slice) -> str:
+    """Medians of a span, MB: of the tree, and of each program where there are several."""
+    whole = f"{statistics.median(memory for *_, memory in soak.memory[span]):.0f}"
+    held = soak.programs[span]
+    programs = sorted({program for sample in held for program in sample})
+    if len(programs) < 2:
+        return whole
+    parts = (f"{program} {statistics.median(each.get(program, 0.0) for each in held):.0f}" for program in programs)
+    return f"{whole} ({', '.join(parts)})"
+
+
 def soaks(sources: Sources) -> str:
     """The long run."""
     rows = []
     for each in _of(sources, Soak):
         quarter = len(each.memory) // 4
-        early, late = (
-            [memory for *_, memory in part] for part in (each.memory[quarter : 2 * quarter], each.memory[-quarter:])
-        )
+        spans = [slice(quarter, 2 * quarter), slice(len(each.memory) - quarter, None)]
         rows.append(
             (
                 name(each.system),
@@ -160,8 +179,7 @@ def soaks(sources: Sources) -> str:
                 f"{each.swaps} of {each.swaps + each.unseen}",
                 f"{each.seconds / 60:.0f}",
                 f"{each.cpu_us:.2f}",
-                f"{statistics.median(early):.0f}",
-                f"{statistics.median(late):.0f}",
+                *(_held(each, span) for span in spans),
                 f"{max(m for *_, m in each.memory):.0f}",
                 *_zeros(each.lost, each.duplicated, each.wrong + each.flawed),
             )
@@ -185,12 +203,6 @@ def _of(sources: Sources, kind: type[Figure]) -> list[Any]:
 
 def _zeros(*counts: int) -> tuple[str, ...]:
     return tuple(f"**{count:,}**" if count else "0" for count in counts)
-
-
-def _swap(swap: Swap | None, elsewhere: str) -> tuple[str, ...]:
-    if swap is None:
-        return "-", elsewhere, "-", "-"
-    return f"{swap.worst_ms:.1f}", elsewhere, f"{swap.took_ms:.0f}", str(swap.mixed)
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from benchmarks.figures import Book, Failure, Throughput
 from benchmarks.kill import Kill
 from benchmarks.latency import BASELINE, Latency
 from benchmarks.machine import Weather
+from benchmarks.processes import program_of
 from benchmarks.report.__main__ import main as report
 from benchmarks.report.page import page
 from benchmarks.report.plots import plots
@@ -156,3 +157,56 @@ def test_the_committed_page_is_what_the_committed_figures_make(capsys):
     status = report(["--check"])
 
     assert status == 0, capsys.readouterr().out
+
+
+def test_the_memory_of_a_system_of_several_programs_is_told_apart():
+    held = tuple({"serving": 200.0 + at, "serving.scorers.pmml.child": 100.0} for at in range(5))
+    told = replace(SOAK, programs=held)
+
+    text = page(books(told), {}, set(), "{{table:soaks}}")
+
+    assert "301 (serving 201, serving.scorers.pmml.child 100)" in text
+    assert "304 (serving 204, serving.scorers.pmml.child 100)" in text
+    assert "serving.scorers.pmml.child" in plots(books(told))["soak-worker-at-least-once"]
+
+
+def test_the_memory_of_one_program_needs_no_parts():
+    told = replace(SOAK, programs=({"java": 300.0},) * 5)
+
+    assert "java" not in page(books(told), {}, set(), "{{table:soaks}}")
+
+
+@pytest.mark.parametrize(
+    ("command", "program"),
+    [
+        (["/usr/bin/python3", "-m", "serving", "--config", "worker.yaml"], "serving"),
+        (["/usr/bin/java", "-Xmx1g", "Main"], "java"),
+        (["python", "loop.py", "-m"], "python"),
+        ([], ""),
+    ],
+)
+def test_a_program_is_named_by_its_module_or_its_file(command, program):
+    assert program_of(command) == program
+
+
+def test_delays_of_several_rounds_are_medians_with_extremes():
+    rounds = [
+        replace(
+            DELAY, round=at, delays=delays_of(np.full(10, p)), swap=Swap(100.0 + at, p + 1, 1), missing=at, cpu_us=p
+        )
+        for at, p in enumerate((3.0, 9.0, 5.0))
+    ]
+
+    text = page(books(*rounds), {}, set(), "{{table:latencies}}")
+
+    assert text.count("| `worker`") == 1
+    assert "| 5.0 (3.0-9.0) | 5.0 (3.0-9.0) |" in text  # p50, p99
+    assert (
+        "| 6.0 (4.0-10.0) | 99.0 (99.0-99.0) | 101 | 3 | 5 | **3** |" in text
+    )  # swap, elsewhere, took, mixed, CPU, missing
+
+
+def test_the_curve_is_that_of_the_round_in_the_middle():
+    rounds = [replace(DELAY, round=at, delays=delays_of(np.full(10, p))) for at, p in enumerate((3.0, 90.0, 5.0))]
+
+    assert plots(books(*rounds))["latency-500"] == plots(books(rounds[2]))["latency-500"]
