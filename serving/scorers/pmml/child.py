@@ -28,14 +28,21 @@ import socket
 import struct
 import sys
 import threading
+import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.scorers.pmml.frames import ClosedError, Frame, Kind, Part, receive, send
 
+if TYPE_CHECKING:  # it imports the bridge to Java, which the greeting is to report on
+    from serving.scorers.pmml.jvm import Garbage
+
 _PR_SET_PDEATHSIG = 1
 # Deeply nested trees recurse in Java on the stack of the Python thread that calls in.
 _STACK_BYTES = 16 << 20
+_LOOK_SECONDS = 5.0
+"""How often to look whether there is garbage to collect; a load of a forest leaves about a megabyte."""
 
 
 def main(arguments: list[str]) -> None:
@@ -60,6 +67,7 @@ def main(arguments: list[str]) -> None:
     threads = [threading.Thread(target=server.serve, args=(channel,), daemon=True) for channel in channels]
     for thread in threads:
         thread.start()
+    threading.Thread(target=_clear_away, args=(jvm.garbage(),), daemon=True).start()
     threads[0].join()
     # The Java machine would wait for its own threads.
     os._exit(0)
@@ -149,6 +157,12 @@ def _die_with_parent(parent: int) -> None:
     if os.getppid() != parent:
         # It died before the line above could take hold.
         os._exit(0)
+
+
+def _clear_away(garbage: Garbage) -> None:
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        garbage.look()
 
 
 def _watch(lifeline: int) -> None:

@@ -9,9 +9,14 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import jpype
+
+_WORTH_COLLECTING: Final = 32 << 20
+"""Bytes. A collection of a few models stops the Java machine for some 20 ms."""
 
 
 def start(heap_megabytes: int) -> str:
@@ -67,3 +72,30 @@ def usage() -> dict[str, int]:
         "heap_bytes": int(runtime.totalMemory() - runtime.freeMemory()),
         "classes": int(management.getClassLoadingMXBean().getLoadedClassCount()),
     }
+
+
+class Garbage:
+    """What loads leave behind in the heap, and when it is time to collect it.
+
+    The serial collector lets its old generation grow to its limit before it collects it: loads of a tree, a linear model and a
+    forest in turn took 0.6 MB of memory each, for hundreds of loads, of which nothing was in use (measured).
+    """
+
+    def __init__(self, in_use: Callable[[], int], collect: Callable[[], None]) -> None:
+        """Take what tells the bytes in use, garbage included, and what collects it."""
+        self._in_use, self._collect = in_use, collect
+        self._left = in_use()
+
+    def look(self) -> bool:
+        """Collect if there is as much again as the last collection left, at least 32 MB. Whether it did."""
+        if self._in_use() - self._left < max(_WORTH_COLLECTING, self._left):
+            return False
+        self._collect()
+        self._left = self._in_use()
+        return True
+
+
+def garbage() -> Garbage:
+    """Of the Java machine that runs."""
+    runtime = jpype.JClass("java.lang.Runtime").getRuntime()
+    return Garbage(lambda: int(runtime.totalMemory() - runtime.freeMemory()), jpype.JClass("java.lang.System").gc)
