@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import kill, latency, soak, start, swaps, throughput
 from benchmarks.broker import broker
@@ -35,6 +36,7 @@ TYPED_PEERS = ("worker", "java-loop")
 TYPES = 4
 OURS = ("worker",)
 PARTS = ("start", "throughput", "types", "latency", "swap", "kill", "scaling", "soak")
+Measured = TypeVar("Measured")
 _OF_DELAYS = frozenset({"latency", "swap"})
 _BASELINE = Entry(Peer(latency.BASELINE, "", ("",), lambda _: None, lambda _: ()), "", "at_least_once")
 
@@ -111,14 +113,9 @@ class Run:
         """Rounds over the baseline and all systems, at every rate."""
         for rate in latency.RATES:
             wanted = [entry for entry in self._one_model() if rate <= latency.SLOW_RATE or not entry.peer.is_slow]
-            in_turn = [_BASELINE, *wanted]
-            failed: set[Entry] = set()
-            for round_ in range(self._options.runs):
-                for entry in in_turn if round_ % 2 == 0 else in_turn[::-1]:
-                    if entry not in failed and not self._latency(entry, rate, round_):
-                        failed.add(entry)
+            self._in_turn([_BASELINE, *wanted], partial(self._latency, rate))
 
-    def _latency(self, entry: Entry, rate: int, round_: int) -> bool:
+    def _latency(self, rate: int, entry: Entry, round_: int) -> bool:
         seconds = 6.0 if self._options.quick else 20.0
 
         def measure() -> latency.Latency:
@@ -176,22 +173,22 @@ class Run:
                 fill(self._topics.bootstrap, json_source, window.backlog // JSON_SHARE, wine_json())
             sources = {"protobuf": source, "v2-json": json_source}
             runs = [(entry, count) for entry in wanted for count in processes]
-            failed: set[tuple[Entry, int]] = set()
-            for round_ in range(self._options.runs):
-                for entry, count in runs if round_ % 2 == 0 else runs[::-1]:
-                    measure = partial(
-                        throughput.measure,
-                        entry,
-                        self._topics,
-                        sources[entry.peer.wire],
-                        window,
-                        round_,
-                        count,
-                        kind,
-                        types,
-                    )
-                    if (entry, count) not in failed and not self._try(part, entry, measure, cost_words):
-                        failed.add((entry, count))
+
+            def one(run: tuple[Entry, int], round_: int) -> bool:
+                entry, count = run
+                topic = sources[entry.peer.wire]
+                measure = partial(throughput.measure, entry, self._topics, topic, window, round_, count, kind, types)
+                return self._try(part, entry, measure, cost_words)
+
+            self._in_turn(runs, one)
+
+    def _in_turn(self, runs: Sequence[Measured], measure: Callable[[Measured, int], bool]) -> None:
+        """Rounds, every second one backwards; what failed once is left out of those that follow."""
+        failed: set[Measured] = set()
+        for round_ in range(self._options.runs):
+            for run in runs if round_ % 2 == 0 else runs[::-1]:
+                if run not in failed and not measure(run, round_):
+                    failed.add(run)
 
     def _one_model(self) -> list[Entry]:
         """One line for each system and delivery: that of the first model, of the bytes only if it has no model."""

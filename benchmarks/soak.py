@@ -66,6 +66,12 @@ class Soak(Figure):
     memory: tuple[tuple[float, int, int, float], ...]
     programs: tuple[dict[str, float], ...] = ()
 
+    @property
+    def by_program(self) -> dict[str, list[float]]:
+        """MB of each program at the times of `memory`; empty for a system that is one program."""
+        names = sorted({name for held in self.programs for name in held})
+        return {name: [held.get(name, 0.0) for held in self.programs] for name in names} if len(names) > 1 else {}
+
 
 @dataclass(slots=True)
 class _Course:

@@ -29,13 +29,11 @@ from model_store.cache import ArtifactCache
 from model_store.core.catalogue import LogEntry
 from model_store.core.commands import Command
 from model_store.core.control_records import Announced, ControlRecord
-from model_store.core.pairs import NO_PAIRS
 from model_store.core.stats import Series
 from model_store.core.wire import decode_record
 from model_store.snapshot_start import read_start
 from model_store.stats_store import RedisStatistics
 from serving.adapters.exposition import Exposition, Swaps
-from serving.adapters.gathering import SMALL
 from serving.adapters.metrics import MetricsServer
 from serving.adapters.statistics import Collector, StatisticsWriter
 from serving.agents import ScoringAgent
@@ -250,10 +248,7 @@ def _agent(parts: Parts, streams: list[OpenedStream], collector: Collector) -> S
     def observe(seen: Observation) -> None:
         series = Series(seen.model.model, seen.model.version, seen.data_type)
         scored, errors = seen.records - seen.errors, seen.errors
-        if seen.records <= SMALL and seen.pairs is NO_PAIRS:
-            collector.observe_small(series, scored, errors, seen.seconds, seen.timestamps_ms, seen.values)
-            return
-        collector.observe(series, scored, errors, seen.seconds, seen.timestamps_ms, seen.predictions, seen.pairs)
+        collector.observe_values(series, scored, errors, seen.seconds, seen.timestamps_ms, seen.values, seen.pairs)
 
     def too_large(output: Output) -> list[int]:
         return parts.feed.oversized(output.topic, output.keys, output.values, output.headers)

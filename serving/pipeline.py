@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from model_store.core.decider_counts import ArmCounts, DeciderCounts, DeciderKey
 from model_store.core.histogram import Histogram, bucket_of
 from model_store.core.pairs import NO_PAIRS, PairCounts
-from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from serving.core.deciders import NOBODY, Answers, Candidate, Decided, Decider, Undecidable, parts
 from serving.core.grouping import Rows, of_rows, within
 from serving.core.outcomes import Unscored
 from serving.core.scored import Scored
-from serving.core.signals import compare, observe_predictions
+from serving.core.signals import compare
 from serving.dispatch import Dispatch, StreamPlan
 from serving.encoding import Part, ResultEncoder
 from serving.feed.batch import Output, Records
@@ -62,11 +61,6 @@ class Observation:
     timestamps_ms: NDArray[np.int64]
     values: Scored | None = None
     pairs: PairCounts = NO_PAIRS
-
-    @property
-    def predictions(self) -> PredictionCounts:
-        """What its predictions look like: looked at when it is asked for."""
-        return NO_PREDICTIONS if self.values is None else observe_predictions(self.values)
 
 
 Observe = Callable[[Observation], None]

@@ -82,14 +82,8 @@ def _memory(soak: Soak) -> str:
 
 def _parts(soak: Soak) -> list[Line]:
     """The memory of each program, of a system that runs several."""
-    names = sorted({name for held in soak.programs for name in held})
-    if len(names) < 2:
-        return []
     minutes = [at / 60 for at, *_ in soak.memory]
-    return [
-        Line(name, [(at, held.get(name, 0.0)) for at, held in zip(minutes, soak.programs, strict=True)])
-        for name in names
-    ]
+    return [Line(name, list(zip(minutes, held, strict=True))) for name, held in soak.by_program.items()]
 
 
 def _short(system: tuple[str, str, str]) -> str:

@@ -158,12 +158,8 @@ def scaling(sources: Sources) -> str:
 def _held(soak: Soak, span: slice) -> str:
     """Medians of a span, MB: of the tree, and of each program where there are several."""
     whole = f"{statistics.median(memory for *_, memory in soak.memory[span]):.0f}"
-    held = soak.programs[span]
-    programs = sorted({program for sample in held for program in sample})
-    if len(programs) < 2:
-        return whole
-    parts = (f"{program} {statistics.median(each.get(program, 0.0) for each in held):.0f}" for program in programs)
-    return f"{whole} ({', '.join(parts)})"
+    parts = ", ".join(f"{name} {statistics.median(held[span]):.0f}" for name, held in soak.by_program.items())
+    return f"{whole} ({parts})" if parts else whole
 
 
 def soaks(sources: Sources) -> str:

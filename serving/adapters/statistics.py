@@ -28,8 +28,9 @@ from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from model_store.core.stats import Batch, Series, Statistics, Tally, observe_batch
 from model_store.core.stats_windows import Slot, slots_at
 from model_store.stats_store import RedisStatistics, Sheet
-from serving.adapters.gathering import Gathering, Seen
+from serving.adapters.gathering import SMALL, Gathering, Seen
 from serving.core.scored import Scored
+from serving.core.signals import observe_predictions
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ class Collector:
             batch = observe_batch(count, errors, seconds, now_ms, record_timestamps_ms, predictions, pairs)
             self._counting(now_ms).observe(series, batch)
 
-    def observe_small(
+    def observe_values(
         self,
         series: Series,
         scored: int,
@@ -95,8 +96,9 @@ class Collector:
         seconds: float,
         record_timestamps_ms: NDArray[np.int64],
         values: Scored | None,
+        pairs: PairCounts = NO_PAIRS,
     ) -> None:
-        """Count one small batch of one model: `observe`, at its price only once in a while.
+        """Count one batch of one model by what the model said: `observe`, but small ones are looked at some together.
 
         Args:
             series: Model, version and data type.
@@ -105,16 +107,19 @@ class Collector:
             seconds: What the scoring of all of them took.
             record_timestamps_ms: Kafka timestamps of the records, int64; -1 where a record had none.
             values: What the model said of those that did not fail, `None` if all did. Nobody may change them later.
+            pairs: See `observe`; a batch that has some is counted at once.
         """
         count = scored + errors
-        if not count:
-            return
-        with self._lock:
-            now_ms = self._advance()
-            ledger = self._counting(now_ms)
-            if not self._gathering.has_room_for(count):
-                self._count_gathered(ledger)
-            self._gathering.add(Seen(series, count, errors, seconds, now_ms, record_timestamps_ms, values))
+        if count > SMALL or pairs is not NO_PAIRS:
+            predictions = NO_PREDICTIONS if values is None else observe_predictions(values)
+            self.observe(series, scored, errors, seconds, record_timestamps_ms, predictions, pairs)
+        elif count:
+            with self._lock:
+                now_ms = self._advance()
+                ledger = self._counting(now_ms)
+                if not self._gathering.has_room_for(count):
+                    self._count_gathered(ledger)
+                self._gathering.add(Seen(series, count, errors, seconds, now_ms, record_timestamps_ms, values))
 
     def dead_letters(self, stage: str, count: int = 1) -> None:
         """Count records that took the side road at a stage: `decode`, `features`, `route`, `score` or `result`."""

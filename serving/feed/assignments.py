@@ -22,7 +22,7 @@ import structlog
 
 from serving.feed.delivery import Commitment, Counts, Lanes
 from serving.feed.errors import FeedError
-from serving.feed.lanes import Key, Lane
+from serving.feed.lanes import Key, Lane, names
 from serving.feed.placement import Place, Placement
 from serving.feed.reader import Reader
 
@@ -160,7 +160,7 @@ class Assignments:
             lane.is_paused = True
             self._lanes[key] = lane
         self._arrived.extend(fresh.values())
-        log.info("partitions.assigned", partitions=_names(keys), unknown=_names([k for k in keys if k not in found]))
+        log.info("partitions.assigned", partitions=names(keys), unknown=names([k for k in keys if k not in found]))
 
     def _revoke(self, keys: list[Key]) -> None:
         self._counts.revokes += 1
@@ -169,13 +169,13 @@ class Assignments:
         if not self._has_failed():
             self._commitment.settle(self._revoke_seconds, in_callback=True)
         self._drop(keys)
-        log.info("partitions.revoked", partitions=_names(keys))
+        log.info("partitions.revoked", partitions=names(keys))
 
     def _lose(self, keys: list[Key]) -> None:
         self._counts.lost += 1
         self._commitment.lose()
         self._drop(keys)
-        log.warning("partitions.lost", partitions=_names(keys))
+        log.warning("partitions.lost", partitions=names(keys))
 
     def _drop(self, keys: list[Key]) -> None:
         for key in keys:
@@ -199,7 +199,3 @@ class Assignments:
 def _place(lanes: Mapping[Key, Lane], found: Mapping[Key, Place]) -> None:
     for key, place in found.items():
         lanes[key].place(place.offset, place.origin, place.turn)
-
-
-def _names(keys: list[Key]) -> list[str]:
-    return [f"{topic}/{partition}" for topic, partition in sorted(keys)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterable
 
 from serving.feed.runs import Run
 
@@ -23,6 +24,11 @@ Key = tuple[str, int]
 """Topic and partition."""
 
 _ASSIGNMENTS = itertools.count(1)
+
+
+def names(keys: Iterable[Key]) -> list[str]:
+    """Partitions in words, in order: `wine.records/3`."""
+    return [f"{topic}/{partition}" for topic, partition in sorted(keys)]
 
 
 class Ticket:

@@ -17,7 +17,7 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 
 from serving.feed.errors import ConsumerFailedError
-from serving.feed.lanes import Key
+from serving.feed.lanes import Key, names
 from serving.feed.retrying import error_of, is_passing
 from serving.feed.starts import Reason, StartAt, choose_start, read_origin, read_turn, write_origin
 
@@ -171,7 +171,7 @@ class Placement:
 def _tell(keys: Collection[Key], seconds: float) -> None:
     log.warning(
         "start.withheld",
-        partitions=[f"{topic}/{partition}" for topic, partition in sorted(keys)],
+        partitions=names(keys),
         seconds=round(seconds),
         consequence="their records are not read until the broker says what was committed",
         likely="the broker holds their offsets back for a transaction that has no end",

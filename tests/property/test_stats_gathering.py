@@ -61,7 +61,7 @@ def test_batches_that_were_put_aside_are_counted_as_if_at_once(some, repeats) ->
         timestamps = np.where(ages < 0, -1, clock.now_ms - ages)
         looked = NO_PREDICTIONS if values is None else observe_predictions(values)
         at_once.observe(series, scored, errors, seconds, timestamps, looked)
-        aside.observe_small(series, scored, errors, seconds, timestamps, values)
+        aside.observe_values(series, scored, errors, seconds, timestamps, values)
         assert aside.changes == at_once.changes
         if looks:
             assert aside.total().series == at_once.total().series

@@ -8,6 +8,7 @@ MB = 1 << 20
 class Heap:
     def __init__(self, live: int) -> None:
         self.live, self.garbage, self.collections = live * MB, 0, 0
+        self.found = Garbage(self.in_use, self.collect)
 
     def in_use(self) -> int:
         return self.live + self.garbage
@@ -20,12 +21,6 @@ class Heap:
         """After so much more garbage."""
         self.garbage += megabytes * MB
         return self.found.look()
-
-    @property
-    def found(self) -> Garbage:
-        if not hasattr(self, "_found"):
-            self._found = Garbage(self.in_use, self.collect)
-        return self._found
 
 
 def test_garbage_is_collected_when_it_is_worth_it_and_then_again() -> None:

@@ -7,6 +7,7 @@ from one_batch import OneBatch
 from serving_story import Adder, Record, Story, plan, reading, target
 
 from serving.core.columns import Predictions
+from serving.core.signals import observe_predictions
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_the_records_that_did_not_fail_are_looked_at(story):
 
     seen = batch.seen[1]
     assert (seen.records, seen.errors) == (4, 1)
-    assert sum(seen.predictions.numbers.values()) == 3
+    assert sum(observe_predictions(seen.values).numbers.values()) == 3
     assert sorted(batch.results) == [0, 2, 3]
 
 
@@ -39,7 +40,7 @@ def test_a_batch_of_which_all_records_fail_looks_like_nothing(story):
     batch.score(records(1, 2))
 
     assert (batch.seen[1].records, batch.seen[1].errors) == (2, 2)
-    assert not batch.seen[1].predictions.numbers
+    assert batch.seen[1].values is None
 
 
 def test_a_dark_version_is_compared_on_the_records_that_neither_failed_on(story):

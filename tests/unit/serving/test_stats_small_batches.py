@@ -40,7 +40,7 @@ def test_a_small_batch_is_not_looked_at_by_itself(monkeypatch) -> None:
     collector = Collector(lambda: 1_800_000_000_000)  # a slot that ends would have all of it counted
 
     for _ in range(128):
-        collector.observe_small(TREE, 1, 0, 0.001, np.array([-1]), Scored(np.zeros(1), None, None))
+        collector.observe_values(TREE, 1, 0, 0.001, np.array([-1]), Scored(np.zeros(1), None, None))
 
     assert len(looked) == 1
     assert collector.total().series[TREE].count == 128
@@ -49,6 +49,6 @@ def test_a_small_batch_is_not_looked_at_by_itself(monkeypatch) -> None:
 def test_an_empty_batch_is_nothing() -> None:
     collector = Collector()
 
-    collector.observe_small(TREE, 0, 0, 0.001, np.empty(0, np.int64), None)
+    collector.observe_values(TREE, 0, 0, 0.001, np.empty(0, np.int64), None)
 
     assert collector.total().series == {}
