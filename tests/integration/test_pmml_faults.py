@@ -97,7 +97,7 @@ def test_a_killed_child_costs_no_row_and_no_model(engine: PmmlEngine) -> None:
             assert differences(source, rows, scorer.score(features_of(scorer.signature, rows))) == []
 
     assert engine.supervisor.restarts == 2
-    assert engine.supervisor.usage()["models"] == 3
+    assert engine.models.usage()["models"] == 3
 
 
 def test_a_child_killed_in_the_middle_of_batches_loses_nothing(engine: PmmlEngine) -> None:
@@ -190,7 +190,7 @@ def test_a_load_that_takes_too_long_is_refused_and_the_others_serve_on(engine: P
 
 def test_a_refused_model_leaves_nothing_behind(lasting_engine: PmmlEngine) -> None:
     lasting_engine.load(Artifact(documents.tree(9))).close()
-    pid, before = child(lasting_engine), lasting_engine.supervisor.usage()["models"]
+    pid, before = child(lasting_engine), lasting_engine.models.usage()["models"]
     broken = [
         documents.tree(9)[:-400],
         b"<!DOCTYPE x>" + documents.tree(9),
@@ -204,7 +204,7 @@ def test_a_refused_model_leaves_nothing_behind(lasting_engine: PmmlEngine) -> No
         with pytest.raises(ModelRefusedError):
             lasting_engine.load(Artifact(document))
 
-    assert (child(lasting_engine), lasting_engine.supervisor.usage()["models"]) == (pid, before)
+    assert (child(lasting_engine), lasting_engine.models.usage()["models"]) == (pid, before)
 
 
 def test_a_model_whose_verification_rows_disagree_is_refused(lasting_engine: PmmlEngine) -> None:
@@ -234,7 +234,7 @@ def test_hundreds_of_loads_leave_no_memory_behind(lasting_engine: PmmlEngine) ->
         for _ in range(times):
             for source in sources:
                 lasting_engine.load(Artifact(source)).close()
-        return lasting_engine.supervisor.usage(), psutil.Process(child(lasting_engine)).memory_info().rss
+        return lasting_engine.models.usage(), psutil.Process(child(lasting_engine)).memory_info().rss
 
     load_all(20)
     before, rss_before = load_all(20)
@@ -245,6 +245,21 @@ def test_hundreds_of_loads_leave_no_memory_behind(lasting_engine: PmmlEngine) ->
     assert after["heap_bytes"] < before["heap_bytes"] + (4 << 20)
     assert after["classes"] < before["classes"] + 200
     assert rss_after < rss_before + (64 << 20)
+
+
+def test_what_loads_leave_in_the_heap_is_collected_by_the_child_itself() -> None:
+    engine = PmmlEngine(ChildOptions(look_seconds=0.01))
+    source = documents.forest(10, trees=20, depth=6)
+
+    def collections_after_loads() -> int:
+        for _ in range(10):
+            engine.load(Artifact(source)).close()
+        return engine.models.usage()["collections"]
+
+    try:
+        until(collections_after_loads, 30, what="the child to have collected")
+    finally:
+        engine.close()
 
 
 def test_scoring_and_loading_at_once_disturb_neither(lasting_engine: PmmlEngine) -> None:
@@ -286,7 +301,7 @@ def test_the_child_ignores_an_interrupt_of_its_parents_group(lasting_engine: Pmm
 def test_the_child_dies_with_a_parent_that_is_killed() -> None:
     program = (
         "from serving.scorers.pmml.engine import PmmlEngine\n"
-        "engine = PmmlEngine(); engine.supervisor.engine\n"
+        "engine = PmmlEngine(); engine.models.engine\n"
         "print(engine.supervisor.pid, flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:

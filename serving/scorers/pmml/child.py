@@ -14,7 +14,7 @@ The bodies are:
 * `SCORE`: the matrix (float64), the codes of each text column (int64), the dictionaries as JSON; answered with the number
   columns (float64), the codes of each text column (int32), their dictionaries as JSON, in the order of `fields`;
 * `COMPARE`: see `comparison`;
-* `UNLOAD`: nothing; `USAGE`: nothing, answered with JSON.
+* `UNLOAD`: nothing; `USAGE`: nothing, answered with JSON; `GIVE_WAY`: nothing, answered with JSON, whether it does from now on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving.idling import idle
 from serving.scorers.pmml.frames import ClosedError, Frame, Kind, Part, receive, send
 
 if TYPE_CHECKING:  # it imports the bridge to Java, which the greeting is to report on
@@ -41,13 +42,16 @@ if TYPE_CHECKING:  # it imports the bridge to Java, which the greeting is to rep
 _PR_SET_PDEATHSIG = 1
 # Deeply nested trees recurse in Java on the stack of the Python thread that calls in.
 _STACK_BYTES = 16 << 20
-_LOOK_SECONDS = 5.0
-"""How often to look whether there is garbage to collect; a load of a forest leaves about a megabyte."""
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until the parent is gone: `child.py SCORING_FD LOADING_FD COMPARING_FD LIFELINE_FD PARENT_PID HEAP_MEGABYTES`."""
-    *descriptors, lifeline, parent, heap_megabytes = map(int, arguments)
+    """Serve until the parent is gone.
+
+    Args:
+        arguments: Descriptors of the three channels (scoring, loading, comparing) and of the lifeline, the parent's process id,
+            most megabytes of Java objects, milliseconds between two looks at what loads left.
+    """
+    *descriptors, lifeline, parent, heap_megabytes, look_milliseconds = map(int, arguments)
     _die_with_parent(parent)
     # Ctrl-C is for the worker, which finishes its batches before it lets its child go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -59,7 +63,8 @@ def main(arguments: list[str]) -> None:
         from serving.scorers.pmml import jvm
 
         engine = jvm.start(heap_megabytes)
-        server = _Server()
+        garbage = jvm.garbage()
+        server = _Server(garbage)
     except Exception as error:
         send(loading, Kind.BROKEN, 0, 0, [f"{type(error).__name__}: {error}".encode()])
         os._exit(1)
@@ -67,7 +72,7 @@ def main(arguments: list[str]) -> None:
     threads = [threading.Thread(target=server.serve, args=(channel,), daemon=True) for channel in channels]
     for thread in threads:
         thread.start()
-    threading.Thread(target=_clear_away, args=(jvm.garbage(),), daemon=True).start()
+    threading.Thread(target=_clear_away, args=(garbage, look_milliseconds / 1000), daemon=True).start()
     threads[0].join()
     # The Java machine would wait for its own threads.
     os._exit(0)
@@ -76,11 +81,12 @@ def main(arguments: list[str]) -> None:
 class _Server:
     """The models, by the number that the parent gave them."""
 
-    def __init__(self) -> None:
+    def __init__(self, garbage: Garbage) -> None:
         from serving.scorers.pmml import bulk, jvm
 
-        self._bulk, self._jvm = bulk, jvm
+        self._bulk, self._jvm, self._garbage = bulk, jvm, garbage
         self._models: dict[int, bulk.BulkModel] = {}
+        self._gives_way = False
 
     def serve(self, channel: socket.socket) -> None:
         """Answer one channel's requests in order, until it is closed."""
@@ -103,7 +109,10 @@ class _Server:
                     self._models.pop(request.model, None)
                     return Kind.ANSWER, []
                 case Kind.USAGE:
-                    return Kind.ANSWER, [json.dumps(self._jvm.usage() | {"models": len(self._models)}).encode()]
+                    return Kind.ANSWER, [json.dumps(self._usage()).encode()]
+                case Kind.GIVE_WAY:
+                    self._gives_way = idle()
+                    return Kind.ANSWER, [json.dumps(self._gives_way).encode()]
                 case _:
                     return Kind.BROKEN, [f"a request of kind {request.kind!r}".encode()]
         except Exception as error:
@@ -118,11 +127,14 @@ class _Server:
         self._models[request.model] = model
         return json.dumps({"fields": model.fields}).encode()
 
+    def _usage(self) -> dict[str, int]:
+        return self._jvm.usage() | {"models": len(self._models), "collections": self._garbage.collections}
+
     def _compare(self, request: Frame) -> Part:
         # Only a worker with the fast tier asks; what it takes to compare need not be in others' memory.
         from serving.scorers.pmml import comparison
 
-        return comparison.answer(request, self._answer)
+        return comparison.answer(request, self._answer, rests=not self._gives_way)
 
     def _score(self, request: Frame) -> list[Part]:
         model, rows = self._models[request.model], request.rows
@@ -159,9 +171,9 @@ def _die_with_parent(parent: int) -> None:
         os._exit(0)
 
 
-def _clear_away(garbage: Garbage) -> None:
+def _clear_away(garbage: Garbage, seconds: float) -> None:
     while True:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(seconds)
         garbage.look()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from serving.core.errors import ScoringError
-from serving.scorers.pmml.supervisor import KilledTwiceError, RowError
+from serving.scorers.pmml.served import KilledTwiceError, RowError
 
 _PIECES = 16
 _MOST_DEATHS = 16

@@ -21,6 +21,7 @@ from serving.scorers.pmml.frames import Frame
 from serving.scorers.pmml.normalise import normalise
 from serving.scorers.pmml.process import ChildOptions
 from serving.scorers.pmml.scorer import PmmlScorer
+from serving.scorers.pmml.served import ServedModels
 from serving.scorers.pmml.signature import EngineField, Schema, plan_outputs, read_schema
 from serving.scorers.pmml.supervisor import Supervisor
 from serving.scorers.pmml.verification import check_verification_rows, self_check
@@ -40,11 +41,12 @@ class PmmlEngine:
     """See `Engine`. All scorers of one engine share one child, which is started with the first of them.
 
     With `fast`, models that are plain arithmetic are computed in place, once they agree with the child (`scorers.fast`);
-    `fast` is how well they have to agree, `None` is never.
+    `fast` is how well they have to agree, `None` is never. As long as all are, the child gives way to everybody else.
     """
 
     def __init__(self, options: ChildOptions | None = None, fast: Agreement | None = None) -> None:
-        self._supervisor = Supervisor(options)
+        self._supervisor = Supervisor(options or ChildOptions(gives_way=fast is not None))
+        self._models = ServedModels(self._supervisor)
         self._fast = fast
         self._watch = Watch()
 
@@ -52,6 +54,11 @@ class PmmlEngine:
     def supervisor(self) -> Supervisor:
         """What keeps the child alive; for diagnosis."""
         return self._supervisor
+
+    @property
+    def models(self) -> ServedModels:
+        """The models in the child; for diagnosis."""
+        return self._models
 
     def load(self, artifact: Artifact) -> PmmlScorer | FastScorer:
         """See `Engine.load`."""
@@ -61,16 +68,16 @@ class PmmlEngine:
         document = parse(artifact.payload, artifact.limits)
         schema = read_schema(document)
         edits = normalise(document)
-        engine = self._supervisor.engine
+        engine = self._models.engine
         written = document.serialise()
-        number, description = self._supervisor.load(
+        number, description = self._models.load(
             _head(document, schema), written, _left(deadline, artifact.limits.load_seconds)
         )
         try:
             fields = tuple(EngineField(**field) for field in description["fields"])
             plan = plan_outputs(schema, fields)
             scorer = PmmlScorer(
-                schema, str(edits), plan, fields, self._supervisor, number, artifact.limits.score_seconds, engine
+                schema, str(edits), plan, fields, self._models, number, artifact.limits.score_seconds, engine
             )
             try:
                 self_check(scorer.try_out, document, schema)
@@ -81,10 +88,10 @@ class PmmlEngine:
             if self._fast is None:
                 return scorer
             request = Request(schema, plan, fields, self._fast, min(_COMPARE_SECONDS, left * _COMPARE_SHARE))
-            ask = partial(self._supervisor.compare, number, request_parts(request, written), left * _WAIT_SHARE)
+            ask = partial(self._models.compare, number, request_parts(request, written), left * _WAIT_SHARE)
             return self._quickened(scorer, document, self._fast, ask)
         except BaseException:
-            self._supervisor.unload(number)
+            self._models.unload(number)
             raise
 
     def _quickened(
@@ -96,6 +103,7 @@ class PmmlEngine:
             evaluator = admitted(evaluator, compare)
         except NotFastError as error:
             log.info("model.not_fast", model=document.model.get("modelName"), reason=str(error))
+            self._supervisor.hurry("a model is scored by the engine")
             return replace(scorer, _engine=f"{scorer.engine}; not computed in place: {error}")
         log.info("model.fast", model=document.model.get("modelName"), agreement=agreement)
         return FastScorer(scorer, evaluator, self._watch, scorer.try_out, agreement=agreement)

@@ -27,6 +27,7 @@ class Kind(IntEnum):
     SCORE = 3
     USAGE = 4
     COMPARE = 5
+    GIVE_WAY = 6
     ANSWER = 10
     REFUSED = 11
     BROKEN = 12

@@ -65,11 +65,10 @@ def jars() -> list[Path]:
 
 def usage() -> dict[str, int]:
     """Bytes of live objects after a collection, and how many classes are loaded."""
-    runtime = jpype.JClass("java.lang.Runtime").getRuntime()
     management = jpype.JClass("java.lang.management.ManagementFactory")
-    jpype.JClass("java.lang.System").gc()
+    _collect()
     return {
-        "heap_bytes": int(runtime.totalMemory() - runtime.freeMemory()),
+        "heap_bytes": _heap_bytes(),
         "classes": int(management.getClassLoadingMXBean().getLoadedClassCount()),
     }
 
@@ -79,23 +78,36 @@ class Garbage:
 
     The serial collector lets its old generation grow to its limit before it collects it: loads of a tree, a linear model and a
     forest in turn took 0.6 MB of memory each, for hundreds of loads, of which nothing was in use (measured).
+
+    Attributes:
+        collections: How often it had it collected.
     """
 
     def __init__(self, in_use: Callable[[], int], collect: Callable[[], None]) -> None:
         """Take what tells the bytes in use, garbage included, and what collects it."""
         self._in_use, self._collect = in_use, collect
         self._left = in_use()
+        self.collections = 0
 
     def look(self) -> bool:
         """Collect if there is as much again as the last collection left, at least 32 MB. Whether it did."""
         if self._in_use() - self._left < max(_WORTH_COLLECTING, self._left):
             return False
         self._collect()
+        self.collections += 1
         self._left = self._in_use()
         return True
 
 
 def garbage() -> Garbage:
     """Of the Java machine that runs."""
+    return Garbage(_heap_bytes, _collect)
+
+
+def _heap_bytes() -> int:
     runtime = jpype.JClass("java.lang.Runtime").getRuntime()
-    return Garbage(lambda: int(runtime.totalMemory() - runtime.freeMemory()), jpype.JClass("java.lang.System").gc)
+    return int(runtime.totalMemory() - runtime.freeMemory())
+
+
+def _collect() -> None:
+    jpype.JClass("java.lang.System").gc()

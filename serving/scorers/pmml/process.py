@@ -1,8 +1,8 @@
 """One child process, seen from the worker: spawned, asked, killed; never mended.
 
 A child that missed a deadline or closed a channel is dead to us, whatever it does: `kill` ends it, and `supervisor` starts
-another. Linux ties a child's death signal to the *thread* that started it, so children are started on one thread that
-lives as long as the supervisor.
+another; `retire` ends one that is well. Linux ties a child's death signal to the *thread* that started it, so children are
+started on one thread that lives as long as the supervisor.
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ class ChildOptions:
     Attributes:
         heap_megabytes: Most memory for Java objects; a model that needs more is refused.
         start_seconds: Longest time from spawn to ready; a loaded machine takes several seconds.
+        look_seconds: How often the child looks whether loads left garbage; a load of a forest leaves about a megabyte.
+        gives_way: Once it has its models it runs only where nobody else wants a core (`serving.idling`).
     """
 
     heap_megabytes: int = 256
     start_seconds: float = 60.0
+    look_seconds: float = 5.0
+    gives_way: bool = False
 
 
 class ChildGoneError(Exception):
@@ -46,11 +50,13 @@ class ChildGoneError(Exception):
 
     Attributes:
         timed_out: It was still there, but silent.
+        status: Its exit status, once it is buried; negative for a signal.
     """
 
     def __init__(self, reason: str, timed_out: bool) -> None:
         super().__init__(reason)
         self.timed_out = timed_out
+        self.status = 0
 
 
 class Channel:
@@ -85,7 +91,13 @@ class Channel:
 
 
 class Child:
-    """A running child. Start it with `start_child`."""
+    """A running child. Start it with `start_child`.
+
+    Attributes:
+        engine: Engine and version.
+        gives_way: It runs only where nobody else wants a core.
+        is_retired: It was well when it was ended; who waited for an answer asks its successor.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], channels: Sequence[Channel], lifeline: int) -> None:
         self._process = process
@@ -93,11 +105,26 @@ class Child:
         self._killing = threading.Lock()
         self.scoring, self.loading, self.comparing = self._channels = channels
         self.engine = ""
+        self.gives_way = False
+        self.is_retired = False
 
     @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    def give_way(self, seconds: float) -> None:
+        """Have it give way from now on, where the system allows it.
+
+        Raises:
+            ChildGoneError: It died, or did not answer within `seconds`.
+        """
+        self.gives_way = bool(json.loads(bytes(self.loading.ask(Kind.GIVE_WAY, 0, 0, [], seconds).body)))
+
+    def retire(self) -> None:
+        """End it though it is well."""
+        self.is_retired = True
+        self.kill()
 
     def kill(self, patience_seconds: float = 0.0) -> int:
         """End it, and wait until it is gone. Returns its exit status, negative for a signal. May be called again.
@@ -126,10 +153,10 @@ def start_child(options: ChildOptions) -> Child:
     ours, theirs = zip(*(socket.socketpair() for _ in range(3)), strict=True)
     lifeline_read, lifeline = os.pipe()
     descriptors = [sock.fileno() for sock in theirs] + [lifeline_read]
-    arguments = [*map(str, descriptors), str(os.getpid()), str(options.heap_megabytes)]
+    numbers = (*descriptors, os.getpid(), options.heap_megabytes, round(options.look_seconds * 1000))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.scorers.pmml.child", *arguments],
+            [sys.executable, "-m", "serving.scorers.pmml.child", *map(str, numbers)],
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

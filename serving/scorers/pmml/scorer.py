@@ -28,8 +28,8 @@ from serving.core.columns import Column, Features, Predictions, TextColumn
 from serving.core.errors import ScoringError
 from serving.scorers.pmml.culprits import score_survivors
 from serving.scorers.pmml.frames import Frame, Part
+from serving.scorers.pmml.served import KilledTwiceError, RowError
 from serving.scorers.pmml.signature import EngineField, OutputPlan, Schema, make_signature
-from serving.scorers.pmml.supervisor import KilledTwiceError, RowError
 
 _MOST_NAMED_FIELDS = 3
 # A piece of a batch gets a part of the batch's time, but it may be the first one in a fresh Java machine.
@@ -40,7 +40,7 @@ Ask = Callable[[int, int, Sequence[Part], float], Frame]
 
 
 class Served(Protocol):
-    """Models that are in an engine, by number; what each method raises is said by `Supervisor`, which is the usual one."""
+    """Models that are in an engine, by number; what each method raises is said by `ServedModels`, which are the usual ones."""
 
     def score(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Score a batch."""
