@@ -28,7 +28,8 @@ def tree_scorer() -> Scorer:
     slots = tuple(FeatureSlot(field.name) for field in schema.inputs)
     signature = Signature((), (TensorSpec("predicted_quality", "float64"),), slots)
     evaluator, _ = compile_document(document, schema, signature)
-    return FastScorer(_NoEngine(signature), evaluator, _NoWatch())
+    engine = _NoEngine(signature)
+    return FastScorer(engine, evaluator, _NoWatch(), engine.score)
 
 
 def graph_scorer() -> Scorer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from patience import until
 from tensorflow_models import case
 
 from model_store.core.signature import FeatureSlot, Signature, TensorSpec
@@ -342,3 +345,31 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join()
     if failures:
         raise failures[0]
+
+
+def kinds_alive() -> Counter[type]:
+    return Counter(type(each) for each in gc.get_objects())
+
+
+def test_loads_leave_nothing_that_adds_up_where_the_cycle_collector_does_not_run(engine, candidate):
+    """It hardly ever does in a worker (`feed.memory`); what one load leaves is left by the next, as classes are, or is a leak."""
+
+    def load() -> None:
+        loaded = engine.load(candidate.artifact())
+        loaded.score(features(loaded.signature, 3))
+        loaded.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):  # the first ones make what stays: classes, a child, what is imported late
+            load()
+            kinds_alive()
+        before = kinds_alive()
+        for _ in range(3):
+            load()
+        until(
+            lambda: max((kinds_alive() - before).values(), default=0) < 3, what="all that three loads left to be gone"
+        )
+    finally:
+        gc.enable()

@@ -390,7 +390,7 @@ def test_a_wrong_model_that_slipped_through_is_switched_off_and_no_record_is_los
     truth = slow.load(Artifact(document))
     wrong = flat(change(document), reference)
     watch, changed = Watch(), threading.Event()
-    scorer = FastScorer(reference, wrong, watch, reference.try_out, sample_seconds=0.0)
+    scorer = FastScorer(reference, wrong, watch, reference.sample, sample_seconds=0.0)
     scorer.when_changed(changed.set)
     batch = features_of(scorer.signature, records(5, 500))
 

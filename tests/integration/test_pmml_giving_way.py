@@ -190,6 +190,37 @@ def test_a_child_that_gets_no_core_is_replaced_and_no_model_refused_for_it(
     assert (engine.models.usage()["models"], engine.supervisor.restarts) == (2, 0)
 
 
+def test_a_sample_is_no_reason_to_replace_a_child_that_is_slow(
+    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = flat_model(engine)
+    reference = scorer.reference
+    assert isinstance(reference, PmmlScorer)
+    slow = child(engine)
+    monkeypatch.setattr(served, "_PATIENCE_SECONDS", 0.0)
+    rows = records(7, 100)
+
+    assert differences(FLAT, rows, reference.sample(features_of(scorer.signature, rows))) == []
+
+    assert child(engine) == slow
+    assert policies(engine) == GIVES_WAY
+
+
+def test_a_sample_that_gets_no_core_at_all_is_scored_by_a_successor(engine: PmmlEngine) -> None:
+    scorer = engine.load(Artifact(FLAT, limits=LoadLimits(score_seconds=3.0)))
+    assert isinstance(scorer, FastScorer)
+    reference = scorer.reference
+    assert isinstance(reference, PmmlScorer)
+    starved = child(engine)
+    os.kill(starved, signal.SIGSTOP)
+    rows = records(7, 100)
+
+    assert differences(FLAT, rows, reference.sample(features_of(scorer.signature, rows))) == []
+
+    assert not psutil.pid_exists(starved)
+    assert engine.supervisor.restarts == 0
+
+
 def test_the_successor_of_a_child_that_died_gives_way_as_well(engine: PmmlEngine) -> None:
     scorer = flat_model(engine)
     killed = child(engine)

@@ -83,7 +83,7 @@ class FastScorer:
         reference: Scorer,
         evaluator: Evaluator,
         watch: Watch,
-        check: Score | None = None,
+        check: Score,
         sample_seconds: float = SAMPLE_SECONDS,
         agreement: Agreement = "exact",
     ) -> None:
@@ -93,7 +93,7 @@ class FastScorer:
             reference: Becomes this scorer's own; closed with it.
             evaluator: Was admitted against `reference`.
             watch: Where samples are compared.
-            check: Scores a sample by the engine without delaying batches; `reference.score` if there is nothing better.
+            check: Scores a sample by the engine, without delaying batches: it may be called while `reference.score` runs.
             sample_seconds: Least time between two samples.
             agreement: What is asked of samples, as it was at admission.
         """
@@ -102,7 +102,7 @@ class FastScorer:
         self.watched_rows = 0
         self._evaluator = evaluator
         self._watch = watch
-        self._check = check or reference.score
+        self._check = check
         self._sample_seconds = sample_seconds
         self._agreement = agreement
         self._is_fast = True
@@ -111,6 +111,7 @@ class FastScorer:
         self._next_sample = 0.0
         self._scored = self._referred = 0
         self._asking = threading.Lock()
+        self._sampling = threading.Lock()
         self._going_over = threading.Lock()
         self._on_change: list[Callable[[], None]] = []
         self._signature = reference.signature
@@ -181,7 +182,7 @@ class FastScorer:
         if self._is_closed:
             return
         self._is_closed = True
-        with self._asking:
+        with self._sampling, self._asking:
             self.reference.close()
 
     def _ask(self, features: Features) -> Predictions:
@@ -210,7 +211,7 @@ class FastScorer:
 
     def _look(self, features: Features, said: Predictions) -> None:
         try:
-            with self._asking:
+            with self._sampling:
                 if not self._is_closed and self._is_fast:
                     self._compare(features, said)
         except Exception as error:

@@ -86,7 +86,6 @@ class _Server:
 
         self._bulk, self._jvm, self._garbage = bulk, jvm, garbage
         self._models: dict[int, bulk.BulkModel] = {}
-        self._gives_way = False
 
     def serve(self, channel: socket.socket) -> None:
         """Answer one channel's requests in order, until it is closed."""
@@ -111,8 +110,7 @@ class _Server:
                 case Kind.USAGE:
                     return Kind.ANSWER, [json.dumps(self._usage()).encode()]
                 case Kind.GIVE_WAY:
-                    self._gives_way = idle()
-                    return Kind.ANSWER, [json.dumps(self._gives_way).encode()]
+                    return Kind.ANSWER, [json.dumps(idle()).encode()]
                 case _:
                     return Kind.BROKEN, [f"a request of kind {request.kind!r}".encode()]
         except Exception as error:
@@ -134,7 +132,7 @@ class _Server:
         # Only a worker with the fast tier asks; what it takes to compare need not be in others' memory.
         from serving.scorers.pmml import comparison
 
-        return comparison.answer(request, self._answer, rests=not self._gives_way)
+        return comparison.answer(request, self._answer)
 
     def _score(self, request: Frame) -> list[Part]:
         model, rows = self._models[request.model], request.rows

@@ -5,8 +5,8 @@ the worker compiles the document and asks; the child compiles the same document,
 end runs anything that it reads.
 
 Nobody waits for it, so where it has to wait for a core itself, it rests between two pieces, several times as long: else it
-takes the cores from the records that flow meanwhile. Decision 15 has what that was measured to gain. A child that gives way
-needs no rest: what it takes nobody wants.
+takes the cores from the records that flow meanwhile. Decision 15 has what that was measured to gain. That the
+child gives way (decision 18) does not spare it the rest: a core that has its work does not look for what waits for others.
 
 The body of a request is its length (uint32), the request in MessagePack, and the document that the model was loaded from; that of
 an answer is the answer in MessagePack.
@@ -96,15 +96,16 @@ def admitted(evaluator: Evaluator, compare: Callable[[], Frame]) -> Evaluator:
     return replace(evaluator, nothing=verdict.nothing) if isinstance(evaluator, ClassModel) else evaluator
 
 
-def answer(frame: Frame, ask: Ask, rests: bool) -> bytes:
-    """Compare; runs in the child, whose `ask` answers a `SCORE` request. `rests`: see the module."""
+def answer(frame: Frame, ask: Ask) -> bytes:
+    """Compare; runs in the child, whose `ask` answers a `SCORE` request."""
     (length,) = _LENGTH.unpack_from(frame.body)
     request = msgspec.msgpack.decode(frame.body[_LENGTH.size : _LENGTH.size + length], type=Request)
     # It was screened before the worker sent it.
     document = parse(bytes(frame.body[_LENGTH.size + length :]), LoadLimits(sys.maxsize, sys.maxsize, sys.maxsize))
     waits = Waits()
-    models = _Here(ask, waits, _REST if rests else 0.0)
-    here = PmmlScorer(request.schema, "", request.plan, request.fields, models, frame.model, request.seconds, "")
+    here = PmmlScorer(
+        request.schema, "", request.plan, request.fields, _Here(ask, waits), frame.model, request.seconds, ""
+    )
     try:
         found = admit(document, request.schema, here.signature, here.score, request.seconds, request.agreement)
     except NotFastError as error:
@@ -121,15 +122,15 @@ def _nothing_of(evaluator: Evaluator) -> int | None:
 class _Here:
     """The child's models, without a way to them that could break. See `Served`."""
 
-    def __init__(self, ask: Ask, waits: Waits, rest: float) -> None:
-        self._ask, self._waits, self._rest = ask, waits, rest
+    def __init__(self, ask: Ask, waits: Waits) -> None:
+        self._ask, self._waits = ask, waits
 
     def score(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
-        sleep(min(_LONGEST_REST_SECONDS, self._rest * self._waits.seconds()))
+        sleep(min(_LONGEST_REST_SECONDS, _REST * self._waits.seconds()))
         kind, body = self._ask(Frame(Kind.SCORE, number, rows, memoryview(b"".join(parts))))
         return answered(Frame(kind, number, rows, memoryview(b"".join(body))))
 
-    check = score_once = score
+    check = sample = score_once = score
 
     def unload(self, number: int) -> None:
         raise ScoringError("a comparison forgets no model")

@@ -160,7 +160,7 @@ class _TreeBuilder:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text.append
-        self._parser = parser
+        self._parser: expat.XMLParserType | None = parser
 
     @property
     def root(self) -> Element:
@@ -169,12 +169,14 @@ class _TreeBuilder:
         return self._root
 
     def feed(self, payload: bytes) -> None:
-        view = memoryview(payload)
+        """The whole document, once."""
+        view, parser = memoryview(payload), self._parser
+        assert parser is not None
         try:
             for start in range(0, len(view), _CHUNK_BYTES):
-                self._parser.Parse(view[start : start + _CHUNK_BYTES], False)
+                parser.Parse(view[start : start + _CHUNK_BYTES], False)
                 pause()
-            self._parser.Parse(b"", True)
+            parser.Parse(b"", True)
         except expat.ExpatError as error:
             # A sequence, not a phrase: expat's own words, then where.
             reason = expat.errors.messages.get(error.code, str(error))
@@ -183,6 +185,9 @@ class _TreeBuilder:
             ) from error
         except (ValueError, LookupError) as error:
             raise DamagedModelError(f"the document's encoding cannot be read: {error}") from error
+        finally:
+            # Builder and parser hold one another, and a worker's cycle collector hardly ever runs: each document would stay.
+            self._parser = None
 
     def _declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and encoding.lower() not in _ENCODINGS:
@@ -243,6 +248,7 @@ class _TreeBuilder:
         raise ModelLimitError(f"the document nests deeper than {self._limits.depth} elements (at {self._where()})")
 
     def _where(self) -> str:
+        assert self._parser is not None  # only asked while it reads
         return f"line {self._parser.CurrentLineNumber}, column {self._parser.CurrentColumnNumber + 1}"
 
 

@@ -106,7 +106,7 @@ class PmmlEngine:
             self._supervisor.hurry("a model is scored by the engine")
             return replace(scorer, _engine=f"{scorer.engine}; not computed in place: {error}")
         log.info("model.fast", model=document.model.get("modelName"), agreement=agreement)
-        return FastScorer(scorer, evaluator, self._watch, scorer.try_out, agreement=agreement)
+        return FastScorer(scorer, evaluator, self._watch, scorer.sample, agreement=agreement)
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -48,6 +48,9 @@ class Served(Protocol):
     def check(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Score a batch for which nobody waits."""
 
+    def sample(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Score a batch that has been scored already."""
+
     def score_once(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Score a batch without a second try."""
 
@@ -96,6 +99,10 @@ class PmmlScorer:
     def try_out(self, features: Features) -> Predictions:
         """Like `score`, in the queue of the loads, so that models that serve do not wait. For checks and warm-up."""
         return self._score(features, self._served.check)
+
+    def sample(self, features: Features) -> Predictions:
+        """Like `score`, in the queue of the comparisons, for records that were answered before. May be called meanwhile."""
+        return self._score(features, self._served.sample)
 
     def close(self) -> None:
         """See `Scorer.close`. Waits for one batch of another model at most."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from serving.core.errors import (
@@ -31,8 +32,6 @@ _PATIENCE_SECONDS: Final = 3.0
 """With a child that gives way. On a free core a tree loads in 0.05 s and a forest of ten in 0.7, comparisons included; on two
 that have little left, in four times that (measured). What takes longer is large, or gets no core at all."""
 
-_Way = Literal["scoring", "loading", "comparing"]
-
 
 class KilledTwiceError(ScoringError):
     """A batch ended two children in a row, by killing them or by keeping them busy past its time."""
@@ -40,6 +39,23 @@ class KilledTwiceError(ScoringError):
 
 class RowError(ScoringError):
     """The engine raised an exception over a batch; the child is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What a child is asked; see `Channel.ask`.
+
+    Attributes:
+        is_awaited: Somebody waits for the answer: a child that gives way gets less time for it.
+    """
+
+    way: Literal["scoring", "loading", "comparing"]
+    kind: Kind
+    number: int
+    rows: int
+    parts: Sequence[Part]
+    seconds: float
+    is_awaited: bool = True
 
 
 class ServedModels:
@@ -71,7 +87,7 @@ class ServedModels:
         reason = "it was not there any more when it had answered"
         for _ in range(_TRIES):
             try:
-                child, answer = self._answer("loading", Kind.LOAD, number, 0, parcel.parts(), load_seconds)
+                child, answer = self._answer(_Request("loading", Kind.LOAD, number, 0, parcel.parts(), load_seconds))
             except ChildGoneError as error:
                 if error.timed_out:
                     raise ModelLimitError(f"the model was not loaded within {load_seconds:g} s") from error
@@ -93,19 +109,26 @@ class ServedModels:
             RowError: The engine raised an exception.
             ScoringError: There is no child to be had.
         """
-        return self._ask_twice("scoring", number, rows, parts, seconds)
+        return self._ask_twice(_Request("scoring", Kind.SCORE, number, rows, parts, seconds))
 
     def check(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Like `score`, but in the queue of the loads: for a model that does not serve yet. See `score`."""
-        return self._ask_twice("loading", number, rows, parts, seconds)
+        return self._ask_twice(_Request("loading", Kind.SCORE, number, rows, parts, seconds))
+
+    def sample(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
+        """Like `score`, in the queue of the comparisons: for records that were answered before. See `score`.
+
+        Nobody waits for it, so it may take all of its time where the child gets hardly a core, as under a backlog.
+        """
+        return self._ask_twice(_Request("comparing", Kind.SCORE, number, rows, parts, seconds, is_awaited=False))
 
     def compare(self, number: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Have the child compare a model with its flat form, see `comparison`, within `seconds`. See `score`."""
-        return self._ask_twice("comparing", number, 0, parts, seconds, Kind.COMPARE)
+        return self._ask_twice(_Request("comparing", Kind.COMPARE, number, 0, parts, seconds))
 
     def score_once(self, number: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Like `score`, without a second try."""
-        return self._ask("scoring", number, rows, parts, seconds)
+        return self._ask(_Request("scoring", Kind.SCORE, number, rows, parts, seconds))
 
     def unload(self, number: int) -> None:
         """Forget a model. A number that is not known is not an error. Waits for one batch at most, not for a load."""
@@ -121,33 +144,27 @@ class ServedModels:
         """What the child holds: `heap_bytes` after a collection, `classes`, `models`, and how many `collections` it made of its
         own accord; for tests and diagnosis.
         """
-        _, answer = self._answer("loading", Kind.USAGE, 0, 0, [], self._supervisor.options.start_seconds)
+        _, answer = self._answer(_Request("loading", Kind.USAGE, 0, 0, [], self._supervisor.options.start_seconds))
         return dict(json.loads(bytes(answer.body)))
 
-    def _ask_twice(
-        self, way: _Way, number: int, rows: int, parts: Sequence[Part], seconds: float, kind: Kind = Kind.SCORE
-    ) -> Frame:
+    def _ask_twice(self, request: _Request) -> Frame:
         try:
-            return self._ask(way, number, rows, parts, seconds, kind)
+            return self._ask(request)
         except KilledTwiceError:
-            return self._ask(way, number, rows, parts, seconds, kind)
+            return self._ask(request)
 
-    def _ask(
-        self, way: _Way, number: int, rows: int, parts: Sequence[Part], seconds: float, kind: Kind = Kind.SCORE
-    ) -> Frame:
-        if way == "scoring":
+    def _ask(self, request: _Request) -> Frame:
+        if request.way == "scoring":
             self._supervisor.hurry_soon("records wait for the engine")
         try:
-            _, answer = self._answer(way, kind, number, rows, parts, seconds)
+            _, answer = self._answer(request)
         except EngineUnavailableError as error:
             raise ScoringError(f"the PMML engine cannot be started: {error}") from error
         except ChildGoneError as error:
             raise KilledTwiceError(f"the PMML engine did not survive the batch: {error}") from error
         return answered(answer)
 
-    def _answer(
-        self, way: _Way, kind: Kind, number: int, rows: int, parts: Sequence[Part], seconds: float
-    ) -> tuple[Child, Frame]:
+    def _answer(self, request: _Request) -> tuple[Child, Frame]:
         """An answer, and who gave it.
 
         Raises:
@@ -156,15 +173,21 @@ class ServedModels:
         """
         while True:
             child = self._supervisor.current()
-            patience = min(seconds, _PATIENCE_SECONDS) if child.gives_way else seconds
+            seconds = request.seconds
+            if child.gives_way and request.is_awaited:
+                seconds = min(seconds, _PATIENCE_SECONDS)
             try:
-                return child, getattr(child, way).ask(kind, number, rows, parts, patience)
+                answer = getattr(child, request.way).ask(
+                    request.kind, request.number, request.rows, request.parts, seconds
+                )
             except ChildGoneError as error:
                 if child.gives_way and error.timed_out:
-                    self._supervisor.hurry(f"no answer within {patience:g} s where it gives way")
+                    self._supervisor.hurry(f"no answer within {seconds:g} s where it gives way")
                 if not child.is_retired:
                     error.status = self._supervisor.bury(child, error)
                     raise
+            else:
+                return child, answer
 
 
 def answered(answer: Frame) -> Frame:

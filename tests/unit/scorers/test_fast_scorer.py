@@ -194,6 +194,23 @@ def test_no_batch_waits_for_the_watch(watch):
     assert scorer.watched_rows == 1
 
 
+def test_an_undecided_record_does_not_wait_for_the_watch(watch):
+    started, go_on = threading.Event(), threading.Event()
+
+    def check(features: Features) -> Predictions:
+        started.set()
+        assert go_on.wait(30)
+        return twice(features)
+
+    scorer = FastScorer(Reference(), Flat(open_above=10), watch, check)
+    scorer.score(numbers(1))
+    assert started.wait(30)
+
+    assert scorer.score(numbers(11)).columns["y"].tolist() == [22]
+    assert scorer.watched_rows == 0
+    go_on.set()
+
+
 def test_samples_are_small_and_rare():
     seen = []
     scorer = FastScorer(Reference(), Flat(), Now(), lambda features: seen.append(len(features)) or twice(features))

@@ -49,9 +49,9 @@ def request(document: bytes, seconds: float = 60.0) -> Frame:
     return Frame(Kind.COMPARE, 7, 0, memoryview(b"".join(request_parts(asked, document))))
 
 
-def answered(frame: Frame, ask=engine, rests=True) -> Evaluator:
+def answered(frame: Frame, ask=engine) -> Evaluator:
     """What the worker makes of the child's answer."""
-    return admitted(flat(DOCUMENT), lambda: Frame(Kind.ANSWER, 7, 0, memoryview(answer(frame, ask, rests))))
+    return admitted(flat(DOCUMENT), lambda: Frame(Kind.ANSWER, 7, 0, memoryview(answer(frame, ask))))
 
 
 def test_a_model_that_agrees_is_admitted():
@@ -85,17 +85,6 @@ def test_it_rests_between_pieces_for_as_long_as_cores_are_scarce(monkeypatch, wa
 
     assert len(rests) > 10
     assert set(rests) == {rest}
-
-
-def test_where_the_child_gives_way_it_does_not_rest(monkeypatch):
-    rests = []
-    monkeypatch.setattr(comparison, "sleep", rests.append)
-    monkeypatch.setattr(Waits, "seconds", lambda self: 3.0)
-
-    answered(request(DOCUMENT), rests=False)
-
-    assert len(rests) > 10
-    assert set(rests) == {0.0}
 
 
 def test_a_child_that_does_not_live_to_compare_is_a_refusal():
