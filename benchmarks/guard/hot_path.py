@@ -96,7 +96,7 @@ class HotPath:
     def _observe(self, seen: Observation) -> None:
         series = Series(seen.model.model, seen.model.version, seen.data_type)
         scored, errors = seen.records - seen.errors, seen.errors
-        self._collector.observe(series, scored, errors, 1e-3, seen.timestamps_ms, seen.predictions, seen.pairs)
+        self._collector.observe_values(series, scored, errors, 1e-3, seen.timestamps_ms, seen.values, seen.pairs)
 
 
 class _Log:

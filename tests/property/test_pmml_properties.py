@@ -15,7 +15,7 @@ from serving.scorers.pmml.culprits import score_survivors
 from serving.scorers.pmml.document import parse
 from serving.scorers.pmml.frames import Kind, receive, send
 from serving.scorers.pmml.normalise import normalise
-from serving.scorers.pmml.supervisor import KilledTwiceError
+from serving.scorers.pmml.served import KilledTwiceError
 from tests.oracle import pmml_documents as documents
 from tests.oracle import pmml_oracle
 from tests.oracle.pmml_records import records
