@@ -240,6 +240,19 @@ def test_the_successor_of_a_child_that_died_gives_way_as_well(engine: PmmlEngine
     assert policies(engine) == GIVES_WAY
 
 
+def test_where_starting_a_successor_fails_in_an_unforeseen_way_the_next_request_starts_one(
+    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = flat_model(engine)
+    with monkeypatch.context() as broken:
+        broken.setattr(supervisor, "start_child", _no_thread)
+        with pytest.raises(RuntimeError, match="no thread"):
+            engine.supervisor.hurry("for a test")
+
+    assert answers_rightly(FLAT, scorer.reference)
+    assert policies(engine) == TAKES_ITS_SHARE
+
+
 def test_where_the_successor_cannot_start_the_record_fails_and_the_next_is_tried(
     engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,3 +270,7 @@ def test_where_the_successor_cannot_start_the_record_fails_and_the_next_is_tried
 
 def _no_child(*_: Any) -> Child:
     raise EngineUnavailableError("no memory")
+
+
+def _no_thread(*_: Any) -> Child:
+    raise RuntimeError("no thread")

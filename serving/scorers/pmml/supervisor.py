@@ -127,8 +127,8 @@ class Supervisor:
                 return
             try:
                 self._child = self._start(why=why)
-            except EngineUnavailableError:
-                self._child = None
+            except BaseException:
+                self._child = None  # else what was asked of the one that is ended would be asked of it for ever
                 raise
             finally:
                 before.retire()

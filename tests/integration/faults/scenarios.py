@@ -33,9 +33,19 @@ def _static(settings: dict[str, object], name: str) -> dict[str, object]:
 
 
 def kill_repeatedly(
-    stage: Stage, rate: float, *, kills: int, gap_seconds: tuple[float, float], seed: int = 1
+    stage: Stage, rate: float, *, kills: int, gap_seconds: tuple[float, float], is_settled: bool, seed: int = 1
 ) -> Account:
-    """Kill one worker after the other and start another in its place."""
+    """Kill one worker after the other and start another in its place.
+
+    Args:
+        stage: Where.
+        rate: Records a second.
+        kills: How many.
+        gap_seconds: Least and longest time from one to the next.
+        is_settled: Before that time the new worker has its partitions; else the next may be killed while the group still
+            waits for the last one.
+        seed: Of what chance decides.
+    """
     chance = random.Random(seed)
     with closing(stage):
         load = _two_workers(stage, rate)
@@ -46,7 +56,9 @@ def kill_repeatedly(
             stage.workers[victim].kill()
             time.sleep(chance.uniform(0.1, 0.8))
             names[number % 2] = f"{victim.split('-')[0]}-{number}"
-            stage.start(names[number % 2])
+            successor = stage.start(names[number % 2])
+            if is_settled:
+                successor.wait_for("lane.opened")
             time.sleep(chance.uniform(*gap_seconds))
         return stage.account(load, seconds=120)
 

@@ -24,8 +24,12 @@ from sluice.stack.ports import free_port
 Scenario = Callable[[Stage, float, RunningBroker], Account]
 
 SCENARIOS: dict[str, Scenario] = {
-    "kill": lambda stage, rate, _: scenarios.kill_repeatedly(stage, rate, kills=10, gap_seconds=(7.5, 9.5)),
-    "kill-fast": lambda stage, rate, _: scenarios.kill_repeatedly(stage, rate, kills=10, gap_seconds=(0.8, 4.0)),
+    "kill": lambda stage, rate, _: scenarios.kill_repeatedly(
+        stage, rate, kills=10, gap_seconds=(1.5, 3.5), is_settled=True
+    ),
+    "kill-fast": lambda stage, rate, _: scenarios.kill_repeatedly(
+        stage, rate, kills=10, gap_seconds=(0.8, 4.0), is_settled=False
+    ),
     "leave": lambda stage, rate, _: scenarios.leave(stage, rate),
     "leave-overlap": lambda stage, rate, _: scenarios.leave(stage, rate, overlap=3, delay=0.02),
     "join": lambda stage, rate, _: scenarios.join(stage, rate),
