@@ -47,9 +47,15 @@ def wall_clock_ms() -> int:
 class Collector:
     """Counts what models do. Any thread may call anything; calls are short."""
 
-    def __init__(self, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
-        """Start with nothing. `clock_ms` gives milliseconds since 1970 UTC; where it steps back, time stands still."""
+    def __init__(self, clock_ms: Callable[[], int] = wall_clock_ms, has_writer: bool = True) -> None:
+        """Start with nothing.
+
+        Args:
+            clock_ms: Gives milliseconds since 1970 UTC; where it steps back, time stands still.
+            has_writer: Somebody asks for the time slots, and says what is written of them. Without, they would only add up.
+        """
         self._clock_ms = clock_ms
+        self._has_writer = has_writer
         self._now_ms = clock_ms()
         self._lock = threading.Lock()
         self._changes = 0
@@ -194,7 +200,7 @@ class Collector:
         self._count_gathered(self._recent)
         if self._recent.changes:
             recent, self._recent = self._recent, _Ledger()
-            for ledger in (self._total, *map(self._slot, self._recent_slots)):
+            for ledger in (self._total, *map(self._slot, self._recent_slots if self._has_writer else ())):
                 ledger.add(recent)
 
     def _slot(self, slot: Slot) -> _Ledger:
@@ -289,7 +295,11 @@ class StatisticsWriter:
 
 
 class _Ledger:
-    """Tallies of a span of time. Belongs to whoever holds the collector's lock."""
+    """Tallies of a span of time. Belongs to whoever holds the collector's lock.
+
+    A series is held once: as a tally while it changes, frozen from when it was asked for. The total holds each version that
+    ever served here, for as long as the worker runs.
+    """
 
     __slots__ = ("changes", "dead_letters", "deciders", "frozen", "tallies", "written_changes")
 
@@ -324,15 +334,15 @@ class _Ledger:
         self.changes += 1
 
     def sheet(self) -> Sheet:
-        for series, tally in self.tallies.items():
-            if series not in self.frozen:
-                self.frozen[series] = tally.frozen()
+        self.frozen |= {series: tally.frozen() for series, tally in self.tallies.items()}
+        self.tallies.clear()
         return Sheet(dict(self.frozen), dict(self.dead_letters), dict(self.deciders))
 
     def _tally(self, series: Series) -> Tally:
         """To be changed."""
-        self.frozen.pop(series, None)
         tally = self.tallies.get(series)
         if tally is None:
             tally = self.tallies[series] = Tally()
+            if (frozen := self.frozen.pop(series, None)) is not None:
+                tally.add(frozen)
         return tally

@@ -2,12 +2,16 @@ import threading
 import time
 
 import numpy as np
+import pytest
+from one_batch import SETTINGS as STREAM
 
 from model_store.core.pairs import PairCounts
 from model_store.core.sketch import counts_of_labels
 from model_store.core.stats import Series
 from model_store.core.stats_windows import slots_at
 from serving.adapters.statistics import Collector
+from serving.app import new_collector
+from serving.settings import Settings
 
 TREE = Series("tree", 3, "wine")
 START_MS = 1_800_000_000_000
@@ -105,6 +109,29 @@ def test_a_slot_that_is_over_and_written_is_forgotten() -> None:
         confirm(collector)
 
     assert len(collector._slots) <= 4
+
+
+def test_a_series_that_was_asked_for_is_counted_on_as_if_it_had_not_been() -> None:
+    asked, left_alone = Collector(clock := Clock()), Collector(clock)
+    for seconds in (0.001, 0.02, 0.3):
+        for collector in (asked, left_alone):
+            collector.observe(TREE, 3, 1, seconds, np.array([START_MS - 5]), counts_of_labels([("good", 2)]))
+        asked.total()
+        asked.unwritten()
+        clock.now_ms += 1_000
+
+    assert asked.total() == left_alone.total()
+    assert [sheet for sheet, _ in asked.unwritten().values()] == [s for s, _ in left_alone.unwritten().values()]
+
+
+@pytest.mark.parametrize(("redis_url", "slots"), [(None, 0), ("redis://nowhere:1", 2)])
+def test_slots_are_kept_only_for_a_store_that_they_are_written_to(redis_url: str | None, slots: int) -> None:
+    collector = new_collector(Settings(streams=(STREAM,), redis_url=redis_url))
+
+    collector.observe(TREE, 1, 0, 0.01)
+
+    assert len(collector.unwritten()) == slots
+    assert collector.total().series[TREE].count == 1
 
 
 def test_threads_that_read_do_not_disturb_the_counts() -> None:
