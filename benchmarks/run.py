@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     # So that what was started is stopped: without a handler SIGTERM would end this process alone.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     peers, broken = find_peers()
-    book = Book(environment(), {"arguments": arguments}, path=options.out)
+    book = Book(environment(), {"arguments": without_file(arguments)}, path=options.out)
     for folder, reason in broken.items():
         book.fail(Failure("install", folder, "", "", reason))
     wanted = list(entries(peers, options.models, options.only, options.deliveries))
@@ -211,6 +211,12 @@ class Run:
         self._book.add(figure)
         say(f"{part} {entry.name}: {words(figure)} ({time.monotonic() - begin:.0f} s)")
         return True
+
+
+def without_file(arguments: Sequence[str]) -> list[str]:
+    """Arguments that say what was measured, without where it is kept: that is nobody else's."""
+    left = iter(arguments)
+    return [one for one in left if not (one.startswith("--out=") or (one == "--out" and next(left, None)))]
 
 
 def _installed(book: Book, peers: list[Peer]) -> list[Peer]:

@@ -136,6 +136,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         self._crash_app = crash
         self._partition_counts: Mapping[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._arriving = 0
 
     # ------------------------------------------------------------------ life
 
@@ -180,7 +181,8 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         await parts.feed.start()
         self._tasks.append(asyncio.create_task(self._guarded(parts.swapper.run()), name="swap"))
         await asyncio.sleep(_READY_ANYWAY_SECONDS)
-        self._ready()
+        if not self._arriving:
+            self._ready()
 
     async def _prepared(self) -> Mapping[str, int]:
         return await asyncio.get_running_loop().run_in_executor(None, wait_for_kafka, self.parts.prepare)
@@ -235,6 +237,14 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
 
     async def on_assigned(self, partitions: Sequence[Key]) -> None:
         """Partitions came: nothing of them is handed out before they are claimed and the models that they need are here."""
+        self._arriving += 1
+        try:
+            await self._settle(partitions)
+        finally:
+            self._arriving -= 1
+        self._ready()
+
+    async def _settle(self, partitions: Sequence[Key]) -> None:
         parts = self.parts
         if parts.identity.placement == "keyed":
             self._partition_counts = await self._prepared()  # a topic may be new, or may have grown
@@ -243,7 +253,6 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         await parts.participant.claim(partitions)
         parts.swapper.lanes_changed()
         await parts.swapper.settle()
-        self._ready()
 
     def on_revoked(self, partitions: Sequence[Key]) -> None:
         """Partitions went, and with them models that only they needed."""

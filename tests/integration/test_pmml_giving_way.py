@@ -184,10 +184,21 @@ def test_a_child_that_gets_no_core_is_replaced_and_no_model_refused_for_it(
 ) -> None:
     first = flat_model(engine)
     starved = child(engine)
-    monkeypatch.setattr(served, "_PATIENCE_SECONDS", 0.2)
-    on_asking(monkeypatch, kind, lambda: os.kill(starved, signal.SIGSTOP))
+    ask, stopped = Channel.ask, []
 
-    second = engine.load(Artifact(documents.tree(3), limits=LoadLimits(load_seconds=30)))
+    def stopping(channel: Channel, asked: Kind, *rest: Any) -> Frame:
+        if asked is not kind or stopped:
+            return ask(channel, asked, *rest)
+        stopped.append(rest[-1])
+        os.kill(starved, signal.SIGSTOP)
+        return ask(channel, asked, *rest[:-1], 0.2)
+
+    monkeypatch.setattr(Channel, "ask", stopping)
+    unlimited = LoadLimits(load_seconds=100_000, score_seconds=100_000)
+
+    second = engine.load(Artifact(documents.tree(3), limits=unlimited))
+
+    assert stopped == [served._PATIENCE_SECONDS]
 
     assert isinstance(second, FastScorer), second.engine
     assert answers_rightly(documents.tree(3), second)
