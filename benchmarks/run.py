@@ -215,8 +215,9 @@ class Run:
 
 def without_file(arguments: Sequence[str]) -> list[str]:
     """Arguments that say what was measured, without where it is kept: that is nobody else's."""
-    left = iter(arguments)
-    return [one for one in left if not (one.startswith("--out=") or (one == "--out" and next(left, None)))]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--out")
+    return parser.parse_known_args(arguments)[1]
 
 
 def _installed(book: Book, peers: list[Peer]) -> list[Peer]:

@@ -115,7 +115,7 @@ def build_app(settings: Settings) -> tuple[Any, Parts]:
     app = _faust_app(settings, worker_id)
     channel = FeedChannel(app)
     worker = Worker(app.crash, beacon=app.beacon)
-    collector = new_collector(settings)
+    collector = Collector()
     worker.parts = _parts(settings, worker_id, streams, app, channel, worker, collector)
     agent = _agent(worker.parts, streams, collector)
 
@@ -331,11 +331,6 @@ def _keep(cache: ArtifactCache, payload: bytes) -> None:
         cache.put(payload)
     except Exception as error:  # the cache saves a read of the log, and is worth no more than that
         log.warning("artifact.not_cached", reason=str(error))
-
-
-def new_collector(settings: Settings) -> Collector:
-    """What counts for Redis, where there is one, and for the metrics port."""
-    return Collector(has_writer=settings.redis_url is not None)
 
 
 def _statistics(settings: Settings, identity: Identity, collector: Collector) -> StatisticsWriter | None:

@@ -47,15 +47,10 @@ def wall_clock_ms() -> int:
 class Collector:
     """Counts what models do. Any thread may call anything; calls are short."""
 
-    def __init__(self, clock_ms: Callable[[], int] = wall_clock_ms, has_writer: bool = True) -> None:
-        """Start with nothing.
-
-        Args:
-            clock_ms: Gives milliseconds since 1970 UTC; where it steps back, time stands still.
-            has_writer: Somebody asks for the time slots, and says what is written of them. Without, they would only add up.
-        """
+    def __init__(self, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
+        """Start with nothing. `clock_ms` gives milliseconds since 1970 UTC; where it steps back, time stands still."""
         self._clock_ms = clock_ms
-        self._has_writer = has_writer
+        self._keeps_slots = False
         self._now_ms = clock_ms()
         self._lock = threading.Lock()
         self._changes = 0
@@ -143,6 +138,11 @@ class Collector:
             self._settle()
             return self._total.sheet()
 
+    def keep_slots(self) -> None:
+        """From now on, count by time slots as well: for who says what is `written` of them. Without, they would only add up."""
+        with self._lock:
+            self._keeps_slots = True
+
     def unwritten(self) -> dict[Slot, tuple[Sheet, int]]:
         """The time slots that changed since they were last `written`, oldest first, each with the count of its changes."""
         with self._lock:
@@ -200,7 +200,7 @@ class Collector:
         self._count_gathered(self._recent)
         if self._recent.changes:
             recent, self._recent = self._recent, _Ledger()
-            for ledger in (self._total, *map(self._slot, self._recent_slots if self._has_writer else ())):
+            for ledger in (self._total, *map(self._slot, self._recent_slots if self._keeps_slots else ())):
                 ledger.add(recent)
 
     def _slot(self, slot: Slot) -> _Ledger:
@@ -233,6 +233,7 @@ class StatisticsWriter:
             epoch: Unique for this start of the process.
             interval_seconds: Pause between two writes.
         """
+        collector.keep_slots()
         self._collector = collector
         self._store = store
         self._worker = worker

@@ -79,6 +79,18 @@ def on_asking(monkeypatch: pytest.MonkeyPatch, kind: Kind, action: Callable[[], 
     monkeypatch.setattr(Channel, "ask", acting)
 
 
+@contextlib.contextmanager
+def no_child(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Iterator[None]:
+    """None can be started meanwhile."""
+
+    def fail(*_: Any) -> Child:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(supervisor, "start_child", fail)
+        yield
+
+
 def test_a_child_that_no_record_waits_for_gives_way_with_all_its_threads(engine: PmmlEngine) -> None:
     for document in (FLAT, documents.tree(3)):
         assert answers_rightly(document, flat_model(engine, document))
@@ -251,14 +263,13 @@ def test_the_successor_of_a_child_that_died_gives_way_as_well(engine: PmmlEngine
     assert policies(engine) == GIVES_WAY
 
 
-def test_where_starting_a_successor_fails_in_an_unforeseen_way_the_next_request_starts_one(
-    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [EngineUnavailableError("no memory"), RuntimeError("no thread")])
+def test_where_the_successor_cannot_start_whatever_the_reason_the_next_request_starts_one(
+    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     scorer = flat_model(engine)
-    with monkeypatch.context() as broken:
-        broken.setattr(supervisor, "start_child", _no_thread)
-        with pytest.raises(RuntimeError, match="no thread"):
-            engine.supervisor.hurry("for a test")
+    with no_child(monkeypatch, error), pytest.raises(type(error), match=str(error)):
+        engine.supervisor.hurry("for a test")
 
     assert answers_rightly(FLAT, scorer.reference)
     assert policies(engine) == TAKES_ITS_SHARE
@@ -268,8 +279,7 @@ def test_where_the_successor_cannot_start_the_record_fails_and_the_next_is_tried
     engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scorer = flat_model(engine)
-    with monkeypatch.context() as broken:
-        broken.setattr(supervisor, "start_child", _no_child)
+    with no_child(monkeypatch, EngineUnavailableError("no memory")):
         with pytest.raises(EngineUnavailableError, match="no memory"):
             engine.supervisor.hurry("for a test")
         with pytest.raises(ScoringError, match="no memory"):
@@ -277,11 +287,3 @@ def test_where_the_successor_cannot_start_the_record_fails_and_the_next_is_tried
 
     assert answers_rightly(FLAT, scorer.reference)
     assert policies(engine) == TAKES_ITS_SHARE
-
-
-def _no_child(*_: Any) -> Child:
-    raise EngineUnavailableError("no memory")
-
-
-def _no_thread(*_: Any) -> Child:
-    raise RuntimeError("no thread")

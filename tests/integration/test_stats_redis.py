@@ -99,6 +99,7 @@ def test_a_restart_does_not_set_the_totals_back(store: RedisStatistics, clock: C
 
 def test_writing_again_what_was_written_changes_nothing(store: RedisStatistics, clock: Clock) -> None:
     collector = Collector(clock)
+    collector.keep_slots()
     collector.observe(TREE, 10, 0, 0.01)
     sheets = {slot: sheet for slot, (sheet, _) in collector.unwritten().items()}
 
@@ -111,6 +112,7 @@ def test_writing_again_what_was_written_changes_nothing(store: RedisStatistics, 
 
 def test_what_redis_took_is_not_written_again(store: RedisStatistics, clock: Clock) -> None:
     collector = Collector(clock)
+    collector.keep_slots()
     collector.observe(TREE, 10, 0, 0.01)
     assert collector.unwritten()
 

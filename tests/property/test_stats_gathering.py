@@ -55,6 +55,8 @@ def batches(draw):
 def test_batches_that_were_put_aside_are_counted_as_if_at_once(some, repeats) -> None:
     clock = Clock()
     at_once, aside = Collector(clock), Collector(clock)
+    at_once.keep_slots()
+    aside.keep_slots()
 
     for (series, scored, errors, seconds, passed_ms, ages, values), looks in some * repeats:
         clock.now_ms += passed_ms

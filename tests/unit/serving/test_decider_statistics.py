@@ -153,6 +153,7 @@ def test_every_record_is_counted_once_for_the_decider_and_once_for_each_arm(valu
 
 def test_decisions_are_counted_in_the_total_and_in_both_resolutions():
     collector = Collector(lambda: START_MS)
+    collector.keep_slots()
     counts = DeciderCounts(2, 1, 0, {"": ArmCounts(2, 2, 0, 1)}, Histogram({500: 3}))
 
     collector.decided(FIRST, counts)

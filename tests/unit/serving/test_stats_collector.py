@@ -2,16 +2,12 @@ import threading
 import time
 
 import numpy as np
-import pytest
-from one_batch import SETTINGS as STREAM
 
 from model_store.core.pairs import PairCounts
 from model_store.core.sketch import counts_of_labels
 from model_store.core.stats import Series
 from model_store.core.stats_windows import slots_at
 from serving.adapters.statistics import Collector
-from serving.app import new_collector
-from serving.settings import Settings
 
 TREE = Series("tree", 3, "wine")
 START_MS = 1_800_000_000_000
@@ -25,13 +21,20 @@ class Clock:
         return self.now_ms
 
 
+def kept(clock: Clock) -> Collector:
+    """One whose slots somebody writes."""
+    collector = Collector(clock)
+    collector.keep_slots()
+    return collector
+
+
 def confirm(collector: Collector) -> None:
     collector.written({slot: changes for slot, (_, changes) in collector.unwritten().items()})
 
 
 def test_a_batch_is_counted_in_the_total_and_in_both_resolutions() -> None:
     clock = Clock()
-    collector = Collector(clock)
+    collector = kept(clock)
 
     collector.observe(TREE, 9, 1, 0.01, np.array([START_MS - 100] * 9))
 
@@ -41,7 +44,7 @@ def test_a_batch_is_counted_in_the_total_and_in_both_resolutions() -> None:
 
 
 def test_what_was_predicted_and_compared_is_counted_with_the_batch() -> None:
-    collector = Collector(Clock())
+    collector = kept(Clock())
     seen, pairs = counts_of_labels([("red", 8)], 1), PairCounts(9, 2, 500)
 
     collector.observe(TREE, 9, 1, 0.01, None, seen, pairs)
@@ -56,7 +59,7 @@ def test_what_was_predicted_and_compared_is_counted_with_the_batch() -> None:
 
 
 def test_an_empty_batch_is_nothing() -> None:
-    collector = Collector(Clock())
+    collector = kept(Clock())
 
     collector.observe(TREE, 0, 0, 0.01)
 
@@ -65,7 +68,7 @@ def test_an_empty_batch_is_nothing() -> None:
 
 
 def test_a_slot_is_written_again_only_after_it_changed() -> None:
-    collector = Collector(Clock())
+    collector = kept(Clock())
     collector.observe(TREE, 1, 0, 0.01)
     confirm(collector)
     assert collector.unwritten() == {}
@@ -76,7 +79,7 @@ def test_a_slot_is_written_again_only_after_it_changed() -> None:
 
 
 def test_what_is_counted_while_a_write_is_under_way_is_written_next_time() -> None:
-    collector = Collector(Clock())
+    collector = kept(Clock())
     collector.observe(TREE, 1, 0, 0.01)
     under_way = {slot: changes for slot, (_, changes) in collector.unwritten().items()}
 
@@ -88,7 +91,7 @@ def test_what_is_counted_while_a_write_is_under_way_is_written_next_time() -> No
 
 def test_a_clock_that_steps_back_does_not_open_an_old_slot_again() -> None:
     clock = Clock()
-    collector = Collector(clock)
+    collector = kept(clock)
     collector.observe(TREE, 1, 0, 0.01)
     clock.now_ms += 10_000
     collector.observe(TREE, 1, 0, 0.01)
@@ -102,7 +105,7 @@ def test_a_clock_that_steps_back_does_not_open_an_old_slot_again() -> None:
 
 def test_a_slot_that_is_over_and_written_is_forgotten() -> None:
     clock = Clock()
-    collector = Collector(clock)
+    collector = kept(clock)
     for _ in range(1_000):
         clock.now_ms += 10_000
         collector.observe(TREE, 1, 0, 0.01)
@@ -112,7 +115,7 @@ def test_a_slot_that_is_over_and_written_is_forgotten() -> None:
 
 
 def test_a_series_that_was_asked_for_is_counted_on_as_if_it_had_not_been() -> None:
-    asked, left_alone = Collector(clock := Clock()), Collector(clock)
+    asked, left_alone = kept(clock := Clock()), kept(clock)
     for seconds in (0.001, 0.02, 0.3):
         for collector in (asked, left_alone):
             collector.observe(TREE, 3, 1, seconds, np.array([START_MS - 5]), counts_of_labels([("good", 2)]))
@@ -124,14 +127,15 @@ def test_a_series_that_was_asked_for_is_counted_on_as_if_it_had_not_been() -> No
     assert [sheet for sheet, _ in asked.unwritten().values()] == [s for s, _ in left_alone.unwritten().values()]
 
 
-@pytest.mark.parametrize(("redis_url", "slots"), [(None, 0), ("redis://nowhere:1", 2)])
-def test_slots_are_kept_only_for_a_store_that_they_are_written_to(redis_url: str | None, slots: int) -> None:
-    collector = new_collector(Settings(streams=(STREAM,), redis_url=redis_url))
+def test_slots_are_kept_only_for_who_writes_them() -> None:
+    collector = Collector(clock := Clock())
+    for _ in range(100):
+        clock.now_ms += 10_000
+        collector.observe(TREE, 1, 0, 0.01)
 
-    collector.observe(TREE, 1, 0, 0.01)
-
-    assert len(collector.unwritten()) == slots
-    assert collector.total().series[TREE].count == 1
+    assert collector.unwritten() == {}
+    assert not collector._slots
+    assert collector.total().series[TREE].count == 100
 
 
 def test_threads_that_read_do_not_disturb_the_counts() -> None:
