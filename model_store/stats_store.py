@@ -1,11 +1,13 @@
 """Statistics in Redis: each worker writes its own, a reader merges those of all.
 
 Theory of operation. A start of a worker owns its keys, and only ever writes whole values, never increments; so a write
-whose answer was lost can be repeated, and a Redis that comes back after an outage is up to date after one write. Under
-the prefix `<namespace>:stats:`
+whose answer was lost can be repeated, and a Redis that comes back after an outage is up to date after one write of all.
+What a series did since the start is a value of its own, so that what a write costs follows from what changed, and not from
+how many versions ever served. Under the prefix `<namespace>:stats:`
 
     workers                          sorted set of `worker NUL epoch`, scored by the time of its last write (ms)
-    <worker NUL epoch>:total         cumulative statistics and dead letters since that start, kept for 30 days
+    <worker NUL epoch>:totals        hash, kept for 30 days: what each series did since that start, by `model NUL version NUL
+                                     data type`; and, in the field without a name, dead letters and what deciders did
     <worker NUL epoch>:10:<number>   one time slot of ten seconds, see `stats_windows`; kept for an hour
     <worker NUL epoch>:300:<number>  one time slot of five minutes; kept for 25 hours
 
@@ -93,14 +95,17 @@ class RedisStatistics:
         except ValueError as error:
             raise StatisticsUnavailableError(f"{url!r} is not the URL of a Redis: {error}") from error
 
-    def write(self, worker: str, epoch: str, now_ms: int, total: Sheet, slots: Mapping[Slot, Sheet]) -> None:
+    def write(self, worker: str, epoch: str, now_ms: int, total: Sheet, slots: Mapping[Slot, Sheet]) -> int:
         """Write what one start of a worker observed: all of it, or an error. Repeating a write does no harm.
+
+        Returns how many series Redis now has in the totals of this start: where they are fewer than there are, it lost some.
 
         Args:
             worker: Worker id, without NUL.
             epoch: Which start of it, without NUL.
             now_ms: Milliseconds since 1970 UTC.
-            total: Everything since the start.
+            total: What was observed since the start, of the series that changed since the last write that succeeded, or of
+                all; dead letters and deciders always of all.
             slots: The time slots that changed since the last write that succeeded, each whole; expired ones are left out.
 
         Raises:
@@ -110,12 +115,15 @@ class RedisStatistics:
         with _translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.zadd(f"{self._prefix}workers", {member: now_ms})
             pipe.zremrangebyscore(f"{self._prefix}workers", "-inf", now_ms - TOTAL_KEPT_SECONDS * 1000)
-            pipe.set(f"{self._prefix}{member}:total", _encoded(total), ex=TOTAL_KEPT_SECONDS)
+            pipe.hset(self._totals_key(member), mapping=_by_series(total))
+            pipe.hlen(self._totals_key(member))
+            pipe.expire(self._totals_key(member), TOTAL_KEPT_SECONDS)
             for slot, sheet in slots.items():
                 left_ms = slot.expires_ms - now_ms
                 if left_ms > 0:
                     pipe.set(self._slot_key(member, slot), _encoded(sheet), px=left_ms)
-            pipe.execute()
+            fields = cast(int, pipe.execute()[3])
+        return fields - 1
 
     def read_totals(self) -> list[WorkerStatistics]:
         """What each start of each worker observed in all, the most recently heard of first.
@@ -125,10 +133,13 @@ class RedisStatistics:
         """
         with _translated():
             members = self._members()
-            values = self._read([f"{self._prefix}{member}:total" for member, _ in members])
+            with self._redis.pipeline(transaction=False) as pipe:
+                for member, _ in members:
+                    pipe.hvals(self._totals_key(member))
+                totals = cast(list[list[bytes]], pipe.execute())
         return [
-            _worker_statistics(member, written_ms, [value])
-            for (member, written_ms), value in zip(members, values, strict=True)
+            _worker_statistics(member, written_ms, values)
+            for (member, written_ms), values in zip(members, totals, strict=True)
         ]
 
     def read_window(self, window_seconds: int, now_ms: int) -> list[WorkerStatistics]:
@@ -176,6 +187,9 @@ class RedisStatistics:
             values += cast(list[bytes | None], self._redis.mget(keys[start : start + _KEYS_PER_READ]))
         return values
 
+    def _totals_key(self, member: str) -> str:
+        return f"{self._prefix}{member}:totals"
+
     def _slot_key(self, member: str, slot: Slot) -> str:
         return f"{self._prefix}{member}:{slot.seconds}:{slot.number}"
 
@@ -190,6 +204,11 @@ def _translated() -> Iterator[None]:
 
 def _encoded(sheet: Sheet) -> bytes:
     return encode_statistics(sheet.series, sheet.dead_letters, sheet.deciders)
+
+
+def _by_series(sheet: Sheet) -> dict[str, bytes]:
+    fields = {"\0".join(map(str, key)): encode_statistics({key: part}) for key, part in sheet.series.items()}
+    return fields | {"": encode_statistics({}, sheet.dead_letters, sheet.deciders)}
 
 
 def _worker_statistics(member: str, written_ms: int, values: Sequence[bytes | None]) -> WorkerStatistics:

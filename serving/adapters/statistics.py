@@ -5,9 +5,10 @@ does not have yet. Batches are counted on a sheet of their own, which is added t
 about once a second, and when a slot ends. So counting a batch costs ten to forty microseconds, by how many buckets or
 labels its predictions have, and hardly more for a large batch than for a small one. Small ones are put aside first, and
 counted some together (`gathering`).
-`StatisticsWriter` wakes each second, freezes what changed, and writes it whole; so while Redis is down nothing piles up
-but unwritten time slots, which are dropped when they are older than anybody may ask for, and when it is back one write
-catches up. A slot is forgotten once it is over and written. Scoring never waits for Redis.
+`StatisticsWriter` wakes each second, freezes what changed, and writes that; after a failure, and where Redis has fewer
+series than there are, all of it. So while Redis is down nothing piles up but unwritten time slots, which are dropped when
+they are older than anybody may ask for, and when it is back one write catches up. A slot is forgotten once it is over and
+written. Scoring never waits for Redis.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -36,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 _SLOTS_PER_WRITE: Final = 64
 _REPEAT_MS: Final = 30_000
-"""After this long the totals are written again though nothing changed, in case Redis came back without them."""
+"""After this long something is written though nothing changed: it tells whether Redis still has the totals."""
 
 
 def wall_clock_ms() -> int:
@@ -55,6 +57,7 @@ class Collector:
         self._lock = threading.Lock()
         self._changes = 0
         self._total = _Ledger()
+        self._changed: set[Series] = set()  # in the total, since `changed_total`
         self._slots: dict[Slot, _Ledger] = {}
         self._recent = _Ledger()  # what is in neither yet; all of it of the same slots
         self._gathering = Gathering()  # what is not even in that
@@ -138,6 +141,14 @@ class Collector:
             self._settle()
             return self._total.sheet()
 
+    def changed_total(self) -> tuple[Sheet, int]:
+        """What `total` says of the series that changed since this was last asked, and how many it has. For one writer."""
+        with self._lock:
+            self._settle()
+            changed, self._changed = self._changed, set()
+            sheet = self._total.sheet()
+            return replace(sheet, series={series: sheet.series[series] for series in changed}), len(sheet.series)
+
     def keep_slots(self) -> None:
         """From now on, count by time slots as well: for who says what is `written` of them. Without, they would only add up."""
         with self._lock:
@@ -200,6 +211,7 @@ class Collector:
         self._count_gathered(self._recent)
         if self._recent.changes:
             recent, self._recent = self._recent, _Ledger()
+            self._changed |= recent.sheet().series.keys()
             for ledger in (self._total, *map(self._slot, self._recent_slots if self._keeps_slots else ())):
                 ledger.add(recent)
 
@@ -243,6 +255,7 @@ class StatisticsWriter:
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
         self._written_changes = -1
         self._written_ms = 0
+        self._is_behind = True
         self._is_up = True
 
     @property
@@ -287,11 +300,19 @@ class StatisticsWriter:
         is_unchanged = changes == self._written_changes and not unwritten
         if is_unchanged and now_ms - self._written_ms < _REPEAT_MS:
             return
-        total = self._collector.total()
+        total, known = self._collector.changed_total()
+        if self._is_behind:
+            total = self._collector.total()
+        self._is_behind = True  # and so it stays where this fails
         for start in range(0, max(1, len(unwritten)), _SLOTS_PER_WRITE):
             some = unwritten[start : start + _SLOTS_PER_WRITE]
-            self._store.write(self._worker, self._epoch, now_ms, total, {slot: sheet for slot, (sheet, _) in some})
+            kept = self._store.write(
+                self._worker, self._epoch, now_ms, total, {slot: sheet for slot, (sheet, _) in some}
+            )
             self._collector.written({slot: count for slot, (_, count) in some})
+        if kept < known:  # Redis came back without what it had, and nobody noticed
+            self._store.write(self._worker, self._epoch, now_ms, self._collector.total(), {})
+        self._is_behind = False
         self._written_changes, self._written_ms = changes, now_ms
 
 

@@ -1,7 +1,7 @@
 """Statistics through a real Redis: written by workers, merged by readers, through outages."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from model_store.core.errors import StatisticsUnavailableError
 from model_store.core.pairs import PairCounts
 from model_store.core.sketch import counts_of_numbers
 from model_store.core.stats import Series, merge_by_series
+from model_store.core.stats_windows import Slot
 from model_store.stats_store import RedisStatistics, Sheet
 from serving.adapters.statistics import Collector, StatisticsWriter
 from sluice.stack.redis import RunningRedis
@@ -121,6 +122,71 @@ def test_what_redis_took_is_not_written_again(store: RedisStatistics, clock: Clo
     assert collector.unwritten() == {}
 
 
+class Recording(RedisStatistics):
+    """Says whose totals were written."""
+
+    written: tuple[frozenset[Series], ...] = ()
+
+    def write(self, worker: str, epoch: str, now_ms: int, total: Sheet, slots: Mapping[Slot, Sheet]) -> int:
+        self.written += (frozenset(total.series),)
+        return super().write(worker, epoch, now_ms, total, slots)
+
+
+def test_of_the_totals_only_what_changed_is_written_again(redis_url: str, clock: Clock) -> None:
+    store = Recording(redis_url, namespace=f"test-{uuid.uuid4().hex}")
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, store, "w1", "e1")
+    for series in (TREE, FOREST):
+        collector.observe(series, 10, 0, 0.01)
+    assert writer.write_now()
+    collector.observe(FOREST, 5, 0, 0.01)
+    assert writer.write_now()
+
+    assert store.written == ({TREE, FOREST}, {FOREST})
+    totals = store.read_totals()[0].series
+    assert {series: part.count for series, part in totals.items()} == {TREE: 10, FOREST: 15}
+    store.close()
+
+
+def test_a_redis_that_lost_its_data_unnoticed_is_given_all_of_it_with_the_next_write(
+    redis_url: str, store: RedisStatistics, clock: Clock
+) -> None:
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, store, "w1", "e1")
+    for series in (TREE, FOREST):
+        collector.observe(series, 10, 0, 0.01)
+    assert writer.write_now()
+    Redis.from_url(redis_url).delete(f"{store._prefix}w1\0e1:totals")
+
+    collector.observe(FOREST, 5, 0, 0.01)
+    assert writer.write_now()
+
+    totals = store.read_totals()[0].series
+    assert {series: part.count for series, part in totals.items()} == {TREE: 10, FOREST: 15}
+
+
+def test_of_a_model_that_rests_what_was_counted_during_an_outage_is_written_when_redis_is_back(
+    redis_server: RunningRedis, clock: Clock
+) -> None:
+    store = RedisStatistics(redis_server.url, timeout_seconds=2.0)
+    collector = Collector(clock)
+    writer = StatisticsWriter(collector, store, "w1", "e1")
+    for series in (TREE, FOREST):
+        collector.observe(series, 1, 0, 0.01)
+    assert writer.write_now()
+    redis_server.stop()
+    collector.observe(TREE, 10, 0, 0.01)
+    assert not writer.write_now()
+    redis_server.start()
+
+    collector.observe(FOREST, 5, 0, 0.01)
+    assert writer.write_now()
+
+    totals = store.read_totals()[0].series
+    assert {series: part.count for series, part in totals.items()} == {TREE: 11, FOREST: 6}
+    store.close()
+
+
 def test_windows_answer_for_their_time_and_no_longer(redis_url: str, store: RedisStatistics) -> None:
     clock = Clock()
     clock.now_ms = Redis.from_url(redis_url).time()[0] * 1000  # type: ignore[index]  # the sync client's answer is a pair
@@ -221,7 +287,7 @@ def test_values_of_a_later_version_are_passed_over(redis_url: str, store: RedisS
     collector = Collector(clock)
     collector.observe(TREE, 3, 0, 0.01)
     StatisticsWriter(collector, store, "w1", "e1").write_now()
-    Redis.from_url(redis_url).set(f"{store._prefix}w1\0e1:total", b"\xc1 something else")
+    Redis.from_url(redis_url).hset(f"{store._prefix}w1\0e1:totals", "tree\x003\x00wine", b"\xc1 something else")
 
     assert store.read_totals()[0].series == {}
     assert count_in(store, 300, clock) == {TREE: 3}
