@@ -25,6 +25,9 @@ Key = tuple[str, int]
 _CACHED: Final = 10_000
 """Lanes times data types; hostile records can name any number of data types."""
 
+_PLANS: Final = 16
+"""Of each route: a lane that is far behind needs more than the newest two, and what was forgotten can be made again."""
+
 _LANES: Final = 64
 """Lanes times routes may be more than that: so many lanes of each."""
 
@@ -54,7 +57,7 @@ class Routing:
     group: str
     catalogue: Catalogue = EMPTY
     _stretches: dict[tuple[Key, str], list[Stretch]] = field(default_factory=dict)
-    _plans: dict[tuple[str, int], ActivePlan] = field(default_factory=dict)
+    _plans: dict[str, dict[int, ActivePlan]] = field(default_factory=dict)  # route -> change -> plan
 
     def follow(self, catalogue: Catalogue) -> None:
         """The log goes on."""
@@ -92,11 +95,12 @@ class Routing:
         """The plan of an entry, ready for use."""
         if entry.plan is None:
             return None
-        known = self._plans.get((route_key, entry.change))
+        plans = self._plans.setdefault(route_key, {})
+        known = plans.get(entry.change)
         if known is None:
-            if len(self._plans) >= _CACHED:
-                self._plans.clear()
-            known = self._plans[route_key, entry.change] = activate(self.catalogue, route_key, entry.change, entry.plan)
+            if len(plans) >= _PLANS:
+                del plans[min(plans)]
+            known = plans[entry.change] = activate(self.catalogue, route_key, entry.change, entry.plan)
         return known
 
     def in_force(self, route: Route, key: Key, offset: int) -> list[RouteEntry]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from model_store.core.errors import StatisticsUnavailableError
 from model_store.core.pairs import NO_PAIRS, PairCounts
 from model_store.core.sketch import NO_PREDICTIONS, PredictionCounts
 from model_store.core.stats import Batch, Series, Statistics, Tally, observe_batch
+from model_store.core.stats_codec import decode_statistics, encode_statistics
 from model_store.core.stats_windows import Slot, slots_at
 from model_store.stats_store import RedisStatistics, Sheet
 from serving.adapters.gathering import SMALL, Gathering, Seen
@@ -37,6 +38,8 @@ from serving.core.signals import observe_predictions
 log = structlog.get_logger(__name__)
 
 _SLOTS_PER_WRITE: Final = 64
+_PACKED_AFTER_MS: Final = 60_000
+"""A series that was not counted for so long is kept as bytes: 1 kB instead of 8 to 14 (measured)."""
 _REPEAT_MS: Final = 30_000
 """After this long something is written though nothing changed: it tells whether Redis still has the totals."""
 
@@ -146,8 +149,7 @@ class Collector:
         with self._lock:
             self._settle()
             changed, self._changed = self._changed, set()
-            sheet = self._total.sheet()
-            return replace(sheet, series={series: sheet.series[series] for series in changed}), len(sheet.series)
+            return self._total.sheet(changed), len(self._total)
 
     def keep_slots(self) -> None:
         """From now on, count by time slots as well: for who says what is `written` of them. Without, they would only add up."""
@@ -214,6 +216,7 @@ class Collector:
             self._changed |= recent.sheet().series.keys()
             for ledger in (self._total, *map(self._slot, self._recent_slots if self._keeps_slots else ())):
                 ledger.add(recent)
+            self._total.pack(self._now_ms - _PACKED_AFTER_MS)
 
     def _slot(self, slot: Slot) -> _Ledger:
         ledger = self._slots.get(slot)
@@ -319,19 +322,23 @@ class StatisticsWriter:
 class _Ledger:
     """Tallies of a span of time. Belongs to whoever holds the collector's lock.
 
-    A series is held once: as a tally while it changes, frozen from when it was asked for. The total holds each version that
-    ever served here, for as long as the worker runs.
+    A series is held once: as a tally while it changes, frozen from when it was asked for, and packed when it rests. The total
+    holds each version that ever served here, for as long as the worker runs.
     """
 
-    __slots__ = ("changes", "dead_letters", "deciders", "frozen", "tallies", "written_changes")
+    __slots__ = ("changes", "dead_letters", "deciders", "frozen", "packed", "tallies", "written_changes")
 
     def __init__(self) -> None:
         self.tallies: dict[Series, Tally] = {}
-        self.frozen: dict[Series, Statistics] = {}
+        self.frozen: dict[Series, Statistics] = {}  # in the order in which they changed last
+        self.packed: dict[Series, bytes] = {}
         self.dead_letters: dict[str, int] = {}
         self.deciders: dict[DeciderKey, DeciderCounts] = {}
         self.changes = 0
         self.written_changes = 0
+
+    def __len__(self) -> int:
+        return len(self.tallies) + len(self.frozen) + len(self.packed)
 
     def observe(self, series: Series, batch: Batch) -> None:
         self._tally(series).observe(batch)
@@ -355,10 +362,28 @@ class _Ledger:
             self.count_decisions(key, counts)
         self.changes += 1
 
-    def sheet(self) -> Sheet:
+    def sheet(self, wanted: Iterable[Series] | None = None) -> Sheet:
+        """Of these series; of all for `None`."""
+        self._freeze()
+        if wanted is None:
+            wanted = (*self.packed, *self.frozen)
+        series = {each: self.frozen.get(each) or self._unpacked(each) for each in wanted}
+        return Sheet(series, dict(self.dead_letters), dict(self.deciders))
+
+    def pack(self, before_ms: int) -> None:
+        """Pack what was last counted before then."""
+        self._freeze()
+        resting = takewhile(lambda item: (item[1].last_ms or 0) < before_ms, self.frozen.items())
+        for series, part in list(resting):
+            self.packed[series] = encode_statistics({series: part})
+            del self.frozen[series]
+
+    def _freeze(self) -> None:
         self.frozen |= {series: tally.frozen() for series, tally in self.tallies.items()}
         self.tallies.clear()
-        return Sheet(dict(self.frozen), dict(self.dead_letters), dict(self.deciders))
+
+    def _unpacked(self, series: Series) -> Statistics:
+        return decode_statistics(self.packed[series])[0][series]
 
     def _tally(self, series: Series) -> Tally:
         """To be changed."""
@@ -367,4 +392,7 @@ class _Ledger:
             tally = self.tallies[series] = Tally()
             if (frozen := self.frozen.pop(series, None)) is not None:
                 tally.add(frozen)
+            elif series in self.packed:
+                tally.add(self._unpacked(series))
+                del self.packed[series]
         return tally
