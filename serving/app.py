@@ -166,7 +166,7 @@ def _parts(
     declared = tuple(stream.declared(settings.dead_letter_topic) for stream in streams)
     identity = Identity(worker_id, new_epoch(), settings.group, settings.placement, declared)
     threads = ThreadPoolExecutor(SCORING_THREADS, "score")
-    engines = EngineRegistry(engine_options(settings))
+    engines = EngineRegistry(engine_options(settings), records_flow=False)
     cache = ArtifactCache(settings.artifacts.cache_dir, settings.artifacts.cache_bytes)
     live = LiveModels(lambda model: _close_in(threads, model))
     limits = LoadLimits(**settings.limits.model_dump())
@@ -240,6 +240,7 @@ def _parts(
         metrics=_metrics(settings, identity, collector, swaps, worker, feed),
         swaps=swaps,
         threads=threads,
+        records_flow=engines.records_flow,
         close_engines=engines.close,
     )
 

@@ -99,6 +99,7 @@ class Parts:
         metrics: The worker's HTTP port, already answering; `None` without one.
         swaps: Counts swaps for the metrics.
         threads: Where scorers run and are closed.
+        records_flow: Tells the engines that from now on there are records that loads should not delay. Blocks.
         close_engines: Stops what the engines share. Blocks.
     """
 
@@ -118,6 +119,7 @@ class Parts:
     metrics: MetricsServer | None
     swaps: Swaps
     threads: Executor
+    records_flow: Callable[[], None]
     close_engines: Callable[[], None]
 
 
@@ -137,6 +139,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         self._partition_counts: Mapping[str, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._arriving = 0
+        self._engines_know = False
 
     # ------------------------------------------------------------------ life
 
@@ -230,7 +233,13 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
             self.parts.metrics.mark_unready(what)
 
     def _ready(self) -> None:
-        if self.parts.metrics is not None and not self.should_stop:
+        if self.should_stop:
+            return
+        if not self._engines_know:
+            # Until now a load was felt by nobody, and took a core like anything else: so the worker is here sooner.
+            self._engines_know = True
+            asyncio.get_running_loop().run_in_executor(None, self.parts.records_flow)
+        if self.parts.metrics is not None:
             self.parts.metrics.mark_ready()
 
     # ------------------------------------------------------------------ for the feed

@@ -110,3 +110,12 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop shared machinery. All scorers of the engine are closed before."""
+
+
+@runtime_checkable
+class Considerate(Protocol):
+    """An engine whose loads can keep out of the way of records."""
+
+    def records_flow(self, do_they: bool) -> None:
+        """Whether there are records to keep out of the way of; there are, until something else is said. Any thread; blocks."""
+        ...

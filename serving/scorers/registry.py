@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
 from serving.core.errors import EngineUnavailableError, UnsupportedModelError
-from serving.scorers.base import Engine
+from serving.scorers.base import Considerate, Engine
 
 ENTRY_POINT_GROUP = "sluice.scorers"
 
@@ -36,9 +36,13 @@ def installed_types() -> tuple[str, ...]:
 class EngineRegistry:
     """The engines of a process, each made when its first model arrives. Safe to use from several threads."""
 
-    def __init__(self, options: Mapping[str, Mapping[str, object]] | None = None) -> None:
-        """`options`: model type -> keyword arguments of its built-in engine."""
+    def __init__(self, options: Mapping[str, Mapping[str, object]] | None = None, *, records_flow: bool = True) -> None:
+        """Args:
+        options: Model type -> keyword arguments of its built-in engine.
+        records_flow: There are records already that loads should not delay; if not, say so when there are.
+        """
         self._options = dict(options or {})
+        self._records_flow = records_flow
         self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
 
@@ -51,8 +55,20 @@ class EngineRegistry:
         """
         with self._lock:
             if model_type not in self._engines:
-                self._engines[model_type] = _make(model_type, self._options.get(model_type, {}))
+                engine = _make(model_type, self._options.get(model_type, {}))
+                if isinstance(engine, Considerate):
+                    engine.records_flow(self._records_flow)
+                self._engines[model_type] = engine
             return self._engines[model_type]
+
+    def records_flow(self) -> None:
+        """From now on there are records that loads should not delay. Waits for loads that are under way."""
+        with self._lock:
+            self._records_flow = True
+            engines = list(self._engines.values())
+        for engine in engines:
+            if isinstance(engine, Considerate):
+                engine.records_flow(True)
 
     def close(self) -> None:
         """Close every engine that was made. Their scorers are closed before."""

@@ -24,6 +24,7 @@ from serving.scorers.pmml.engine import PmmlEngine
 from serving.scorers.pmml.frames import Frame, Kind
 from serving.scorers.pmml.process import Channel, Child
 from serving.scorers.pmml.scorer import PmmlScorer
+from serving.scorers.registry import EngineRegistry
 from tests.oracle import pmml_documents as documents
 from tests.oracle.pmml_records import differences, features_of, records
 
@@ -96,6 +97,48 @@ def test_a_child_that_no_record_waits_for_gives_way_with_all_its_threads(engine:
         assert answers_rightly(document, flat_model(engine, document))
 
     assert policies(engine) == GIVES_WAY
+
+
+def test_a_child_takes_its_share_until_records_flow() -> None:
+    registry = EngineRegistry({"PMML": {"fast": "exact"}}, records_flow=False)
+    engine = registry.engine_for("PMML")
+    assert isinstance(engine, PmmlEngine)
+    scorer = flat_model(engine)
+    first = child(engine)
+    assert policies(engine) == TAKES_ITS_SHARE
+
+    registry.records_flow()
+
+    assert policies(engine) == GIVES_WAY
+    assert answers_rightly(FLAT, scorer)
+    flat_model(engine, documents.tree(3))
+    assert (child(engine), policies(engine)) == (first, GIVES_WAY)
+    registry.close()
+
+
+def test_a_child_that_dies_when_records_begin_to_flow_has_a_successor_that_gives_way(
+    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.records_flow(False)
+    flat_model(engine)
+    first = child(engine)
+    on_asking(monkeypatch, Kind.GIVE_WAY, lambda: os.kill(first, signal.SIGKILL))
+
+    engine.records_flow(True)
+
+    scorer = flat_model(engine, documents.tree(3))
+    assert answers_rightly(documents.tree(3), scorer)
+    assert (child(engine) != first, policies(engine), engine.supervisor.restarts) == (True, GIVES_WAY, 1)
+
+
+def test_a_child_that_records_wait_for_does_not_give_way_when_they_begin_to_flow(engine: PmmlEngine) -> None:
+    engine.records_flow(False)
+    engine.load(Artifact(NOT_FLAT))
+    first = child(engine)
+
+    engine.records_flow(True)
+
+    assert (child(engine), policies(engine)) == (first, TAKES_ITS_SHARE)
 
 
 def test_without_the_fast_tier_a_child_takes_its_share_from_the_start() -> None:

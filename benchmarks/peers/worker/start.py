@@ -15,6 +15,7 @@ def settings(environment: Mapping[str, str]) -> dict[str, object]:
     return {
         "kafka": {"bootstrap": environment["BOOTSTRAP"]},
         "group": environment["GROUP"],
+        "worker_id": "worker",  # a stable name, as operations.md says: who starts again ends the dead one's transaction at once
         "control_topic": {"name": environment["CONTROL"]},
         "dead_letter_topic": f"{environment['OUTPUT']}-dead",
         "delivery": environment["DELIVERY"],

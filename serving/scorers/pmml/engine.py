@@ -108,6 +108,10 @@ class PmmlEngine:
         log.info("model.fast", model=document.model.get("modelName"), agreement=agreement)
         return FastScorer(scorer, evaluator, self._watch, scorer.sample, agreement=agreement)
 
+    def records_flow(self, do_they: bool) -> None:
+        """See `Considerate`."""
+        self._supervisor.records_flow(do_they)
+
     def close(self) -> None:
         """See `Engine.close`."""
         self._watch.close()

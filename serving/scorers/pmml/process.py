@@ -36,7 +36,7 @@ class ChildOptions:
         heap_megabytes: Most memory for Java objects; a model that needs more is refused.
         start_seconds: Longest time from spawn to ready; a loaded machine takes several seconds.
         look_seconds: How often the child looks whether loads left garbage; a load of a forest leaves about a megabyte.
-        gives_way: Once it has its models it runs only where nobody else wants a core (`serving.idling`).
+        gives_way: Once it has its models, and records flow, it runs only where nobody else wants a core (`serving.idling`).
     """
 
     heap_megabytes: int = 256

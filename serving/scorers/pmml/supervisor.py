@@ -7,8 +7,9 @@ comes from a child that knows only some of the models. Numbers stay valid across
 each buries the child it asked, so only one burial counts.
 
 A child may *give way*: it runs where nobody else wants a core, so that a load is not felt by the records that flow
-meanwhile. That is right as long as no record waits for it. Once one does, or something takes longer than it should, a child
-that takes its share of the cores is started beside it, given every model, and put in its place; so are all that follow.
+meanwhile. That is right from when records flow, and as long as no record waits for it. Once one does, or something takes
+longer than it should, a child that takes its share of the cores is started beside it, given every model, and put in its
+place; so are all that follow.
 
 Threads: all methods may be called on any thread, at the same time. They wait for one another while a child is started;
 who has a child already does not wait.
@@ -62,6 +63,7 @@ class Supervisor:
         self._starter: ThreadPoolExecutor | None = None
         self._is_closed = False
         self._is_hurrying = False
+        self._records_flow = True
         self.restarts = 0
 
     @property
@@ -88,6 +90,19 @@ class Supervisor:
             if self._child is None:
                 self._child = self._start()
             return self._child
+
+    def records_flow(self, do_they: bool) -> None:
+        """Whether there are records to give way to. Waits for a load that is under way."""
+        with self._changing:
+            self._records_flow = do_they
+            child = self._child
+            is_due = do_they and self._options.gives_way and child is not None and not child.gives_way
+        if is_due and child is not None:
+            try:
+                child.give_way(self._options.start_seconds)
+            except ChildGoneError as error:
+                if not child.is_retired:
+                    self.bury(child, error)
 
     def keep(self, number: int, parcel: Parcel, child: Child) -> bool:
         """Load the model into every child from now on. False, and nothing is kept, if `child`, which has it, is not the one
@@ -191,5 +206,5 @@ class Supervisor:
             answer = child.loading.ask(Kind.LOAD, number, 0, parcel.parts(), parcel.load_seconds)
             if answer.kind is not Kind.ANSWER:
                 raise EngineUnavailableError(f"a model that was loaded before is refused: {str(answer.body, 'utf-8')}")
-        if self._options.gives_way:
+        if self._options.gives_way and self._records_flow:
             child.give_way(self._options.start_seconds)

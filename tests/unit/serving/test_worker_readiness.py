@@ -51,6 +51,23 @@ def test_a_worker_that_loads_the_models_of_its_partitions_is_ready_when_it_has_t
     assert asyncio.run(run()) == (False, True)
 
 
+def test_loads_give_way_to_records_from_when_it_is_ready(worker: Worker) -> None:
+    async def run() -> tuple[int, int]:
+        loaded = asyncio.Event()
+        _replace(worker.parts, "swapper.settle", AsyncMock(side_effect=loaded.wait))
+        assigned = asyncio.create_task(worker.on_assigned(PARTITIONS))
+        await asyncio.sleep(0)
+        await worker._begin()
+        before = worker.parts.records_flow.call_count
+        loaded.set()
+        await assigned
+        await worker.on_assigned(PARTITIONS)
+        await asyncio.get_running_loop().shutdown_default_executor()
+        return before, worker.parts.records_flow.call_count
+
+    assert asyncio.run(run()) == (0, 1)
+
+
 def is_ready(worker: Worker) -> bool:
     """The last that was said."""
     said = [name for name, *_ in worker.parts.metrics.method_calls if name in ("mark_ready", "mark_unready")]  # type: ignore[union-attr]
