@@ -263,6 +263,43 @@ def test_a_child_that_gets_no_core_is_replaced_and_no_model_refused_for_it(
     assert (engine.models.usage()["models"], engine.supervisor.restarts) == (2, 0)
 
 
+def test_a_sample_that_waits_for_a_comparison_that_gets_no_core_has_its_own_answer(
+    engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, rows = flat_model(engine), records(7, 100)
+    assert isinstance(scorer.reference, PmmlScorer)
+    starved = child(engine)
+    ask, hurry = Channel.ask, engine.supervisor.hurry
+    stopped, answered = threading.Event(), threading.Event()
+
+    def stopping(channel: Channel, asked: Kind, *rest: Any) -> Frame:
+        if asked is Kind.COMPARE and not stopped.is_set():
+            os.kill(starved, signal.SIGSTOP)
+            stopped.set()
+            return ask(channel, asked, *rest[:-1], 0.5)
+        try:
+            return ask(channel, asked, *rest)
+        finally:
+            if asked is Kind.SCORE and stopped.is_set():
+                answered.set()
+
+    def hurrying(why: str) -> None:
+        os.kill(starved, signal.SIGCONT)  # it answers now, too late
+        assert answered.wait(patient(30))
+        hurry(why)
+
+    monkeypatch.setattr(Channel, "ask", stopping)
+    monkeypatch.setattr(engine.supervisor, "hurry", hurrying)
+    with ThreadPoolExecutor(1) as pool:
+        compared = pool.submit(flat_model, engine, documents.tree(3))
+        assert stopped.wait(patient(30))
+        sampled = scorer.reference.sample(features_of(scorer.signature, rows))
+
+        assert answers_rightly(documents.tree(3), compared.result())
+    assert differences(FLAT, rows, sampled) == []
+    assert (engine.models.usage()["models"], engine.supervisor.restarts) == (2, 0)
+
+
 def test_a_sample_is_no_reason_to_replace_a_child_that_is_slow(
     engine: PmmlEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

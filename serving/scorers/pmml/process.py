@@ -59,24 +59,38 @@ class ChildGoneError(Exception):
         self.status = 0
 
 
+class SilentChildError(ChildGoneError):
+    """An earlier request has no answer yet, and this one was not sent: whoever asked it next would get the other's answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the child has not answered an earlier request in time", timed_out=False)
+
+
 class Channel:
-    """One of the three ways to ask a child: a request, then its answer. Any thread; one request at a time."""
+    """One of the three ways to ask a child: a request, then its answer. Any thread; one request at a time, none after one that
+    was not answered in time.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._turn = threading.Lock()
+        self._is_silent = False
 
     def ask(self, kind: Kind, model: int, rows: int, parts: Sequence[Part], seconds: float) -> Frame:
         """Send a request and wait for its answer.
 
         Raises:
             ChildGoneError: The child died or took longer than `seconds` (counted from this request's turn).
+            SilentChildError: It took longer for an earlier one.
         """
         with self._turn:
+            if self._is_silent:
+                raise SilentChildError
             try:
                 send(self._socket, kind, model, rows, parts, seconds)
                 return receive(self._socket, seconds)
             except TimeoutError:
+                self._is_silent = True
                 raise ChildGoneError(f"no answer within {seconds:g} s", timed_out=True) from None
             except ClosedError as error:
                 raise ChildGoneError(f"the child died ({error})", timed_out=False) from error

@@ -24,7 +24,7 @@ from serving.core.errors import (
     UnsupportedModelError,
 )
 from serving.scorers.pmml.frames import Frame, Kind, Part
-from serving.scorers.pmml.process import OUT_OF_MEMORY_STATUS, Child, ChildGoneError
+from serving.scorers.pmml.process import OUT_OF_MEMORY_STATUS, Child, ChildGoneError, SilentChildError
 from serving.scorers.pmml.supervisor import Parcel, Supervisor
 
 _TRIES: Final = 2
@@ -181,7 +181,7 @@ class ServedModels:
                     request.kind, request.number, request.rows, request.parts, seconds
                 )
             except ChildGoneError as error:
-                if child.gives_way and error.timed_out:
+                if child.gives_way and (error.timed_out or isinstance(error, SilentChildError)):
                     self._supervisor.hurry(f"no answer within {seconds:g} s where it gives way")
                 if not child.is_retired:
                     error.status = self._supervisor.bury(child, error)
