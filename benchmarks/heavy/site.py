@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from modelserving.v1.descriptor_pb2 import ModelDescriptor
 
 from benchmarks.heavy.models import WIDTH, WINDOWS, made, window
-from benchmarks.models import NAME, model
+from benchmarks.models import DATA_TYPE, model
 from benchmarks.peers.worker.start import settings
 from benchmarks.processes import ProcessTree
 from benchmarks.records import PARTITIONS, fill, key
@@ -207,7 +207,7 @@ def _settings(
 
 def _publish(bootstrap: str, control: str, heavy_model: str) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20 << 20, "log_level": 0})
-    producer.produce(control, model("tree").descriptor(), NAME.encode())
+    producer.produce(control, model("tree").descriptor(), DATA_TYPE.encode())
     payload = (made() / f"{heavy_model}.zip").read_bytes()
     heavy = ModelDescriptor(name=HEAVY, data_type=HEAVY, modeltype=ModelDescriptor.TENSORFLOWSAVED, data=payload)
     producer.produce(control, heavy.SerializeToString(), HEAVY.encode())
