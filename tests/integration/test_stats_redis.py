@@ -46,6 +46,14 @@ def store(redis_url: str) -> Iterator[RedisStatistics]:
     store.close()
 
 
+@pytest.fixture
+def outage_store(redis_server: RunningRedis) -> Iterator[RedisStatistics]:
+    """On a Redis that the test stops and starts."""
+    store = RedisStatistics(redis_server.url, timeout_seconds=2.0)
+    yield store
+    store.close()
+
+
 def count_in(store: RedisStatistics, window_seconds: int, clock: Clock) -> dict[Series, int]:
     parts = store.read_window(window_seconds, clock.now_ms)
     return {series: part.count for series, part in merge_by_series(part.series for part in parts).items()}
@@ -166,11 +174,10 @@ def test_a_redis_that_lost_its_data_unnoticed_is_given_all_of_it_with_the_next_w
 
 
 def test_of_a_model_that_rests_what_was_counted_during_an_outage_is_written_when_redis_is_back(
-    redis_server: RunningRedis, clock: Clock
+    redis_server: RunningRedis, outage_store: RedisStatistics, clock: Clock
 ) -> None:
-    store = RedisStatistics(redis_server.url, timeout_seconds=2.0)
     collector = Collector(clock)
-    writer = StatisticsWriter(collector, store, "w1", "e1")
+    writer = StatisticsWriter(collector, outage_store, "w1", "e1")
     for series in (TREE, FOREST):
         collector.observe(series, 1, 0, 0.01)
     assert writer.write_now()
@@ -182,9 +189,8 @@ def test_of_a_model_that_rests_what_was_counted_during_an_outage_is_written_when
     collector.observe(FOREST, 5, 0, 0.01)
     assert writer.write_now()
 
-    totals = store.read_totals()[0].series
+    totals = outage_store.read_totals()[0].series
     assert {series: part.count for series, part in totals.items()} == {TREE: 11, FOREST: 6}
-    store.close()
 
 
 def test_windows_answer_for_their_time_and_no_longer(redis_url: str, store: RedisStatistics) -> None:
@@ -225,11 +231,10 @@ def test_time_slots_expire_by_themselves(redis_url: str, store: RedisStatistics,
 
 
 def test_what_was_counted_while_redis_was_down_is_written_when_it_is_back(
-    redis_server: RunningRedis, clock: Clock
+    redis_server: RunningRedis, outage_store: RedisStatistics, clock: Clock
 ) -> None:
-    store = RedisStatistics(redis_server.url, timeout_seconds=2.0)
     collector = Collector(clock)
-    writer = StatisticsWriter(collector, store, "w1", "e1")
+    writer = StatisticsWriter(collector, outage_store, "w1", "e1")
     collector.observe(TREE, 1, 0, 0.01, np.array([clock.now_ms - 5]))
     assert writer.write_now()
 
@@ -241,17 +246,16 @@ def test_what_was_counted_while_redis_was_down_is_written_when_it_is_back(
         assert not writer.write_now()
     assert not writer.is_up
     with pytest.raises(StatisticsUnavailableError, match="Redis"):
-        store.read_totals()
+        outage_store.read_totals()
 
     redis_server.start()
     assert writer.write_now()
 
     assert writer.is_up
-    assert store.read_totals()[0].series[TREE].count == 41
-    assert store.read_totals()[0].dead_letters == {"route": 40}
-    assert count_in(store, 100, clock) == {TREE: 10}
-    assert count_in(store, 401, clock) == {TREE: 41}
-    store.close()
+    assert outage_store.read_totals()[0].series[TREE].count == 41
+    assert outage_store.read_totals()[0].dead_letters == {"route": 40}
+    assert count_in(outage_store, 100, clock) == {TREE: 10}
+    assert count_in(outage_store, 401, clock) == {TREE: 41}
 
 
 def test_a_long_outage_keeps_a_bounded_number_of_slots(clock: Clock) -> None:

@@ -182,7 +182,7 @@ class ServedModels:
                 )
             except ChildGoneError as error:
                 if child.gives_way and (error.timed_out or isinstance(error, SilentChildError)):
-                    self._supervisor.hurry(f"no answer within {seconds:g} s where it gives way")
+                    self._supervisor.hurry(f"{error} where it gives way")
                 if not child.is_retired:
                     error.status = self._supervisor.bury(child, error)
                     raise

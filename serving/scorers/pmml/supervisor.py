@@ -96,8 +96,7 @@ class Supervisor:
         with self._changing:
             self._records_flow = do_they
             child = self._child
-            is_due = do_they and self._options.gives_way and child is not None and not child.gives_way
-        if is_due and child is not None:
+        if child is not None and do_they and self._options.gives_way and not child.gives_way:
             try:
                 child.give_way(self._options.start_seconds)
             except ChildGoneError as error:

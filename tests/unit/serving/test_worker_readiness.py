@@ -1,7 +1,8 @@
 """When a worker says that it is ready: not before it has the models of the partitions that it got."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from unittest.mock import AsyncMock, MagicMock
 
 import pytest
@@ -11,6 +12,8 @@ from serving.adapters.metrics import MetricsServer
 from serving.worker import Worker
 
 PARTITIONS = [("records", 0)]
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -37,35 +40,30 @@ def test_a_worker_that_gets_no_partition_is_ready_all_the_same(worker: Worker) -
 
 
 def test_a_worker_that_loads_the_models_of_its_partitions_is_ready_when_it_has_them(worker: Worker) -> None:
-    async def run() -> tuple[bool, bool]:
-        loaded = asyncio.Event()
-        _replace(worker.parts, "swapper.settle", AsyncMock(side_effect=loaded.wait))
-        assigned = asyncio.create_task(worker.on_assigned(PARTITIONS))
-        await asyncio.sleep(0)
-        await worker._begin()
-        before = is_ready(worker)
-        loaded.set()
-        await assigned
-        return before, is_ready(worker)
-
-    assert asyncio.run(run()) == (False, True)
+    assert before_and_after_its_models_came(worker, is_ready) == (False, True)
 
 
 def test_loads_give_way_to_records_from_when_it_is_ready(worker: Worker) -> None:
-    async def run() -> tuple[int, int]:
+    assert before_and_after_its_models_came(worker, lambda worker: worker.parts.records_flow.call_count) == (0, 1)  # type: ignore[attr-defined]
+
+
+def before_and_after_its_models_came(worker: Worker, look: Callable[[Worker], T]) -> tuple[T, T]:
+    """What is seen while it loads the models of its partitions, and when it has them and got its partitions once more."""
+
+    async def run() -> tuple[T, T]:
         loaded = asyncio.Event()
         _replace(worker.parts, "swapper.settle", AsyncMock(side_effect=loaded.wait))
         assigned = asyncio.create_task(worker.on_assigned(PARTITIONS))
         await asyncio.sleep(0)
         await worker._begin()
-        before = worker.parts.records_flow.call_count
+        before = look(worker)
         loaded.set()
         await assigned
         await worker.on_assigned(PARTITIONS)
         await asyncio.get_running_loop().shutdown_default_executor()
-        return before, worker.parts.records_flow.call_count
+        return before, look(worker)
 
-    assert asyncio.run(run()) == (0, 1)
+    return asyncio.run(run())
 
 
 def is_ready(worker: Worker) -> bool:
