@@ -80,6 +80,10 @@ def sums_of_convolutions(draw):
         for term in draw(st.permutations(terms[1:])):
             whole = graph.add("AddV2", *draw(st.permutations([whole, term])))
         outputs.append(whole)
+        if draw(st.booleans()):
+            outputs.append(graph.add("Sigmoid", whole))
+            if draw(st.booleans()):
+                outputs.remove(whole)  # so that nobody but the sigmoid needs it
     outputs.append(graph.add("AddV2", "a", "b"))  # so that neither can be found to be of no use
     arrays = [random.normal(size=size).astype(np.float32) for _ in "ab"]
     if draw(st.booleans()):

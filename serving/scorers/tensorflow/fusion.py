@@ -7,7 +7,8 @@ filters of its own. Convolution is linear, so for filters that are constants
     conv(z, V1), ..., conv(z, V4)  =  split(conv(z, concat(V1, ..., V4)))          the gates
 
 and one convolution is left, which is a larger product of matrices and so a better use of the processor. A convolution of
-nothing but zeros, as of the first state, is nothing. Sums are taken in another order than before, so results differ in
+nothing but zeros, as of the first state, is nothing. In between, sigmoids of convolutions become something quicker
+(`sigmoids`). Sums are taken in another order than before, so results differ in
 the last bits; where the rules do not hold (two shapes that are stretched to fit each other) running the program shows it.
 """
 
@@ -15,18 +16,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from serving.scorers.courtesy import pause
-from serving.scorers.tensorflow.program import Array, Node, Program, Value, attribute_value, in_order
-from serving.scorers.tensorflow.protos import message_class
+from serving.scorers.tensorflow.program import Array, Node, Program, Value, attribute_value
+from serving.scorers.tensorflow.rewriting import Convolution, Rewriting, biased, convolution_of, float_type, of_type
+from serving.scorers.tensorflow.sigmoids import halve
 
 _SUMS = frozenset({"Add", "AddV2", "BiasAdd"})
-_STRIDE = 32
-"""Nodes between two pauses: the threads that score need the interpreter."""
 _MOST_TOGETHER = 4
 """The gates of an LSTM. Ten members of an ensemble read the same input; their 40 convolutions together write more than a
 cache holds, and the whole takes a quarter longer than with four by four (measured: 69 ms instead of 53)."""
@@ -38,146 +35,20 @@ def fuse(program: Program, outputs: Sequence[Value]) -> list[Value]:
     Raises:
         NotStraightError: The program has no room for more nodes.
     """
-    return _Siblings(program, _Sums(program, outputs).rewritten).rewritten
+    return _Siblings(program, halve(program, _Sums(program, outputs).rewritten)).rewritten
 
 
-@dataclass(frozen=True, slots=True)
-class _Convolution:
-    """A convolution by constant filters, perhaps of a sequence: with an axis of size one put in and taken out again.
-
-    Attributes:
-        source: What is convolved.
-        filters: float32 (height, width, channels in, channels out).
-        attributes: Of the `Conv2D`.
-        expand: The `ExpandDims` before it, if there is one.
-        squeeze: The `Squeeze` behind it, if there is one.
-    """
-
-    source: Value
-    filters: Array
-    attributes: tuple[tuple[str, bytes], ...]
-    expand: Node | None
-    squeeze: Node | None
-
-    @property
-    def kind(self) -> object:
-        """Equal for convolutions that may become one."""
-        wrapped: object = None
-        if self.expand is not None and self.squeeze is not None:
-            wrapped = (self.expand.inputs[1], self.squeeze.attributes)
-        return self.filters.shape[:2], self.attributes, wrapped
-
-
-def _convolution(value: Value) -> _Convolution | None:
-    node = value.node
-    squeeze = node if node.operation == "Squeeze" else None
-    convolution = squeeze.inputs[0].node if squeeze is not None else node
-    if convolution.operation != "Conv2D":
-        return None
-    source, filters = convolution.inputs
-    attributes = dict(convolution.attributes)
-    is_plain = (
-        attributes.get("T") == _float()
-        and filters.constant is not None
-        and bool(np.isfinite(filters.constant).all())
-        and _text(attributes.get("data_format", b"")) in (b"", b"NHWC")
-    )
-    if not is_plain:
-        return None
-    assert filters.constant is not None
-    expand = source.node if squeeze is not None and source.node.operation == "ExpandDims" else None
-    if squeeze is not None:
-        if expand is None:
-            return None
-        source = expand.inputs[0]
-    return _Convolution(source, filters.constant, convolution.attributes, expand, squeeze)
-
-
-def _text(serialized: bytes) -> bytes:
-    return bytes(message_class("AttrValue").FromString(serialized).s)
-
-
-class _Rewriting:
-    """Goes through a program from its inputs on, and makes each node anew from the new ones of what it takes.
-
-    Attributes:
-        rewritten: The outputs.
-    """
-
-    def __init__(self, program: Program, outputs: Sequence[Value]) -> None:
-        self.program = program
-        self._new: dict[Node, Sequence[Value]] = {}
-        ordered = in_order(outputs)
-        self.prepare(ordered, outputs)
-        for place, node in enumerate(ordered):
-            if place % _STRIDE == 0:
-                pause()
-            self._new[node] = self.replace(node) or self.remake(node)
-        self.rewritten = [self.new(value) for value in outputs]
-
-    def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
-        """See all nodes before the first is made."""
-
-    def replace(self, node: Node) -> Sequence[Value] | None:
-        """What stands for the outputs of `node`; `None` if it stays as it is."""
-        raise NotImplementedError
-
-    def new(self, value: Value) -> Value:
-        """What stands for `value` now."""
-        return self._new[value.node][value.index]
-
-    def remake(self, node: Node) -> Sequence[Value]:
-        """The same operation on what its inputs have become."""
-        if not node.inputs:
-            return _Outputs(node)
-        return _Outputs(self.program.node(node.operation, [self.new(value) for value in node.inputs], node.attributes))
-
-    def convolve(self, one: _Convolution, source: Value, filters: Array, bias: Array | None) -> Value:
-        """A convolution of the same kind as `one`."""
-        if one.expand is not None:
-            source = Value(self.program.node("ExpandDims", [source, one.expand.inputs[1]], one.expand.attributes))
-        value = Value(self.program.node("Conv2D", [source, self.program.constant(filters)], one.attributes))
-        if bias is not None:
-            # Next to the convolution, TensorFlow makes one kernel of the two.
-            value = Value(self.program.node("BiasAdd", [value, self.program.constant(bias)], _of_type()))
-        if one.squeeze is not None:
-            value = Value(self.program.node("Squeeze", [value], one.squeeze.attributes))
-        return value
-
-
-class _Outputs(Sequence[Value]):
-    """The outputs of a node, however many it has."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # never sliced
-        return Value(self._node, index)
-
-    def __len__(self) -> int:
-        return 1
-
-
-@cache
-def _float() -> bytes:
-    return attribute_value(type=1)
-
-
-def _of_type(**others: bytes) -> tuple[tuple[str, bytes], ...]:
-    return tuple(sorted({"T": _float(), **others}.items()))
-
-
-class _Sums(_Rewriting):
+class _Sums(Rewriting):
     """Sums of convolutions and biases."""
 
     def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
-        """See `_Rewriting.prepare`."""
+        """See `Rewriting.prepare`."""
         self._uses = Counter(value.node for node in ordered for value in node.inputs)
         self._uses.update(value.node for value in outputs)
 
     def replace(self, node: Node) -> Sequence[Value] | None:
-        """See `_Rewriting.replace`."""
-        if node.operation not in _SUMS or dict(node.attributes).get("T") != _float():
+        """See `Rewriting.replace`."""
+        if node.operation not in _SUMS or dict(node.attributes).get("T") != float_type():
             return None
         terms = self._terms(Value(node))
         found = [(term, self._own_convolution(term)) for term in terms]
@@ -192,13 +63,13 @@ class _Sums(_Rewriting):
         others = [term for term, bias in zip(constants, biases, strict=True) if bias is None]
         summed = self._joined(live, [bias for bias in biases if bias is not None])
         for other in others:
-            summed = Value(self.program.node("AddV2", [summed, self.new(other)], _of_type()))
+            summed = Value(self.program.node("AddV2", [summed, self.new(other)], of_type()))
         return [summed]
 
-    def _own_convolution(self, term: Value) -> _Convolution | None:
+    def _own_convolution(self, term: Value) -> Convolution | None:
         """The convolution that `term` is, if nothing else needs it: it would be computed twice."""
         inner = term.node.inputs[0].node if term.node.operation == "Squeeze" else term.node
-        return _convolution(term) if self._uses[term.node] == self._uses[inner] == 1 else None
+        return convolution_of(term) if self._uses[term.node] == self._uses[inner] == 1 else None
 
     def _terms(self, value: Value) -> list[Value]:
         """What is added up to `value`; a sum that is also used elsewhere is one term."""
@@ -212,7 +83,7 @@ class _Sums(_Rewriting):
                 terms.append(term)
         return terms
 
-    def _joined(self, convolutions: Sequence[_Convolution], biases: Sequence[Array]) -> Value:
+    def _joined(self, convolutions: Sequence[Convolution], biases: Sequence[Array]) -> Value:
         sources = [self.new(convolution.source) for convolution in convolutions]
         filters = np.concatenate([convolution.filters for convolution in convolutions], axis=2)
         source = sources[0]
@@ -220,7 +91,7 @@ class _Sums(_Rewriting):
             axis = self.program.constant(np.array(-1, np.int32))
             count = attribute_value(i=len(sources))
             source = Value(
-                self.program.node("ConcatV2", [*sources, axis], _of_type(N=count, Tidx=attribute_value(type=3)))
+                self.program.node("ConcatV2", [*sources, axis], of_type(N=count, Tidx=attribute_value(type=3)))
             )
         return self.convolve(convolutions[0], source, filters, np.add.reduce(biases) if biases else None)
 
@@ -243,14 +114,14 @@ def _is_zero(value: Value) -> bool:
     return node.constant is not None and not node.constant.any()
 
 
-class _Siblings(_Rewriting):
+class _Siblings(Rewriting):
     """Convolutions of one tensor."""
 
     def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
-        """See `_Rewriting.prepare`."""
-        groups: defaultdict[object, list[tuple[Node, _Convolution, Array | None]]] = defaultdict(list)
+        """See `Rewriting.prepare`."""
+        groups: defaultdict[object, list[tuple[Node, Convolution, Array | None]]] = defaultdict(list)
         for node in ordered:
-            found = _biased(Value(node))
+            found = biased(Value(node))
             if found is not None:
                 convolution, bias = found
                 key = (convolution.source, convolution.filters.shape[2], convolution.kind, bias is None)
@@ -266,7 +137,7 @@ class _Siblings(_Rewriting):
                     self._groups[node] = (members, shared, place)
 
     def replace(self, node: Node) -> Sequence[Value] | None:
-        """See `_Rewriting.replace`."""
+        """See `Rewriting.replace`."""
         if node not in self._groups:
             return None
         members, shared, place = self._groups[node]
@@ -274,7 +145,7 @@ class _Siblings(_Rewriting):
             shared.extend(self._joined(members))
         return [shared[place]]
 
-    def _joined(self, members: Sequence[tuple[Node, _Convolution, Array | None]]) -> list[Value]:
+    def _joined(self, members: Sequence[tuple[Node, Convolution, Array | None]]) -> list[Value]:
         first = members[0][1]
         filters = np.concatenate([convolution.filters for _, convolution, _ in members], axis=3)
         biases = [bias for _, _, bias in members if bias is not None]
@@ -282,25 +153,8 @@ class _Siblings(_Rewriting):
         sizes = np.array([convolution.filters.shape[3] for _, convolution, _ in members], np.int32)
         count, axis = attribute_value(i=len(members)), self.program.constant(np.array(-1, np.int32))
         if (sizes == sizes[0]).all():
-            split = self.program.node("Split", [axis, whole], _of_type(num_split=count))
+            split = self.program.node("Split", [axis, whole], of_type(num_split=count))
         else:
-            attributes = _of_type(num_split=count, Tlen=attribute_value(type=3))
+            attributes = of_type(num_split=count, Tlen=attribute_value(type=3))
             split = self.program.node("SplitV", [whole, self.program.constant(sizes), axis], attributes)
         return [Value(split, place) for place in range(len(members))]
-
-
-def _biased(value: Value) -> tuple[_Convolution, Array | None] | None:
-    """A convolution as `_Rewriting.convolve` makes it, and its bias."""
-    node = value.node
-    if node.operation == "Squeeze" and node.inputs[0].node.operation == "BiasAdd":
-        biased = node.inputs[0].node
-        inside = biased.inputs[0].node
-        if inside.operation != "Conv2D" or inside.inputs[0].node.operation != "ExpandDims":
-            return None
-        found = _convolution(Value(Node("Squeeze", (Value(inside),), node.attributes)))
-        return (found, biased.inputs[1].constant) if found is not None else None
-    if node.operation == "BiasAdd":
-        found = _convolution(node.inputs[0])
-        return (found, node.inputs[1].constant) if found is not None and found.squeeze is None else None
-    found = _convolution(value)
-    return (found, None) if found is not None else None

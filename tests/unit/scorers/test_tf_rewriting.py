@@ -72,6 +72,14 @@ def test_the_gates_of_a_step_are_one_convolution_and_no_loop_is_left(name, convo
     assert not [operation for operation in found if "While" in operation or "List" in operation or "Var" in operation]
 
 
+@pytest.mark.parametrize("name", ["keras_conv_lstm", "keras_conv_ensemble", HEAVY])
+def test_the_sigmoids_of_the_gates_are_hyperbolic_tangents(name):
+    found = operations(rewritten(servable(name)))
+
+    assert found["Sigmoid"] == 0
+    assert found["Tanh"] > found["Conv2D"]
+
+
 @pytest.mark.parametrize("name", ["data_loop", "first_loop"])
 def test_a_loop_that_depends_on_the_data_is_left_as_it_is(name):
     assert rewritten(servable(name)) is None
