@@ -48,8 +48,8 @@ from serving.topics import wait_for_kafka
 
 log = structlog.get_logger(__name__)
 
-OVERLAP = 3
-"""Batches in flight while a model runs elsewhere: one that it scores, one that waits, one that is decoded."""
+OVERLAP = 2
+"""Batches of a partition in flight while a model runs elsewhere: one that it scores, one that is decoded and waits."""
 
 _READY_ANYWAY_SECONDS = 10.0  # a worker beyond the number of partitions gets none, and is ready all the same
 
@@ -323,7 +323,7 @@ class Worker(Service):  # type: ignore[misc]  # mode has no type information
         return None
 
     def on_change(self, seconds: float | None) -> None:
-        """What serves changed: count it, and let more be in flight where a model runs elsewhere."""
+        """What serves changed: count it, and let no partition wait for another where a model runs elsewhere."""
         if seconds is not None:
             self.parts.swaps.observe(seconds)
             self.parts.swapper.reports.swapped(seconds)

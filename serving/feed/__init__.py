@@ -24,14 +24,17 @@ starting offsets. librdkafka's own threads move the bytes.
 A batch is of one partition. It says whether another one of the same read follows (`is_followed`), and an agent that waits for the
 last of them may work on them as one (`joined_batch`).
 
+Where batches are scored elsewhere than on the loop (`overlap`), a partition of which agents hold enough is parked: it is
+fetched, but not read, and the others go on. Batches of large records are cut there (`portions`).
+
 Rebalance callbacks run inside the reader's `read`. The loop enters it only while no agent holds a batch, so a callback on the
 loop never waits for an agent; it may wait for one commit. While an agent holds one, the reader is entered in the thread: a
 callback there waits for the agents first, which run on the free loop.
 
 **What is committed when.** A batch is finished when the agent called `done` and the broker acknowledged every output of
 it; per-batch counts say so (`lanes`). `at_least_once` sends the offsets below which everything is finished, every 100 ms,
-without waiting. `exactly_once` makes outputs and offsets of every 100 ms one transaction. Batches may come back in any
-order; offsets only follow the finished front.
+without waiting. `exactly_once` makes outputs and offsets of every 100 ms one transaction; what agents still hold then is for
+the next one. Batches may come back in any order; offsets only follow the finished front.
 
 **Why nothing is lost.** An offset is committed only after its outputs. Acknowledgements are counted: each record's, or the last
 one's of a partition where it speaks for all before it (`writer`). A partition starts at a committed offset that was read

@@ -6,7 +6,8 @@ an array of pointers to messages; their columns are copied out together. Everyth
 seeking, stays with the Python client, on the same handle, and so do partitions that were not diverted.
 
 What is relied on beyond the documentation, and pinned by tests: a partition's queue stays diverted over pausing and seeking; what
-was fetched before a pause, a seek or a revocation does not come out of the queue any more.
+was fetched before a pause, a seek or a revocation does not come out of the queue any more; what stayed in a partition's own
+queue comes, in order, when it is diverted again.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class BulkConsumer:
         """Have what is fetched of an assigned partition come here from now on."""
         self._lead(key, self._queue)
         self._diverted.add(key)
+
+    def leave(self, key: Key) -> None:
+        """Have what is fetched of a diverted partition stay where it is, until it is diverted again."""
+        self._lead(key, None)
 
     def wake(self, descriptor: int) -> None:
         """Write a byte whenever a record or a callback of the consumer comes and none was there; it must not block."""

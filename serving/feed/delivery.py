@@ -34,7 +34,7 @@ class Commitment(Protocol):
 
     @property
     def must_drain(self) -> bool:
-        """Commits need a moment without batches in flight, so reading stops when one is due."""
+        """Nothing may be written during a commit, and all that was written is part of it."""
 
     @property
     def is_dirty(self) -> bool:
@@ -55,7 +55,9 @@ class Commitment(Protocol):
         """
 
     def commit(self) -> None:
-        """The regular commit. On the event loop if not `must_drain` (it does not wait then), else in the feed's thread."""
+        """The regular commit. On the event loop if not `must_drain` (it does not wait then), else in the feed's thread, while all
+        lanes are in order: agents may hold batches, but none that comes before one that was written.
+        """
 
     def settle(self, seconds: float, *, in_callback: bool) -> None:
         """Commit everything that is finished, and wait for it: in a revocation's callback, or at the end."""

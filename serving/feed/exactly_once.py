@@ -1,9 +1,9 @@
 """Commits for `exactly_once`: the outputs and the offsets of one interval are one transaction.
 
-The first output of an interval opens a transaction. When the interval is over reading stops, the agents hand back what
-they hold, the finished offsets join the transaction under the consumer's current generation, and it is committed. A
-worker that lost its partitions without knowing (a zombie) has an old generation: the broker refuses its offsets, and
-with them its outputs.
+The first output of an interval opens a transaction. When the interval is over the agents hand back what they can at once,
+the finished offsets join the transaction under the consumer's current generation, and it is committed; what a heavy model
+is still at work on is for the next one. A worker that lost its partitions without knowing (a zombie) has an old generation:
+the broker refuses its offsets, and with them its outputs.
 
 How a transaction can end, and what then:
 
@@ -119,11 +119,11 @@ class ExactlyOnce:
 
     def commit(self) -> None:
         """See `Commitment`."""
-        self._commit(self._limit)
+        self._commit(self._limit, may_hold=True)
 
     def settle(self, seconds: float, *, in_callback: bool) -> None:
         """See `Commitment`."""
-        self._commit(min(seconds, self._limit))
+        self._commit(min(seconds, self._limit), may_hold=False)
 
     def lose(self) -> None:
         """See `Commitment`."""
@@ -155,10 +155,14 @@ class ExactlyOnce:
         if self._is_open:
             call_within(5 + _GRACE_SECONDS, self._writer.producer.abort_transaction, 5.0)
 
-    def _commit(self, limit: float) -> None:
+    def _commit(self, limit: float, *, may_hold: bool) -> None:
+        """Args:
+        may_hold: Agents may hold batches, because what they hand back meanwhile is not written before the end.
+        """
         if not self._is_open or self._broken is not None:
             return
-        if any(lane.is_busy for lane in self._lanes.values()):
+        lanes = self._lanes.values()
+        if any(not lane.is_in_order if may_hold else lane.is_busy for lane in lanes):
             # What their siblings wrote may be in the transaction, ahead of the offsets.
             self._break("agents still hold batches")
             return

@@ -27,6 +27,7 @@ from serving.feed.exactly_once import ExactlyOnce
 from serving.feed.lanes import Key, Lane
 from serving.feed.limits import read_limits
 from serving.feed.placement import Placement
+from serving.feed.portions import portion
 from serving.feed.reader import Reader
 from serving.feed.runs import Header, Run
 from serving.feed.settings import (
@@ -48,6 +49,8 @@ Result = TypeVar("Result")
 _IDLE_SECONDS = 0.05
 _TURN_SECONDS = 5.0
 _BUSY_SECONDS = 0.005
+_TURNS = 5
+"""Of the event loop, in which an agent scores what it scores at once; what it still holds then is scored elsewhere."""
 _LEARN_SECONDS = 60.0  # as often as the consumer looks for new partitions, see `settings`
 
 
@@ -75,7 +78,8 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
     are called on the event loop's thread, but `fail` and `statistics`, which any thread may call.
 
     Attributes:
-        overlap: Batches that agents may still hold while more is read; may be changed while the feed runs.
+        overlap: Batches of one partition that agents may hold at once, while those of others go on; 0: nothing is read as long
+            as they hold any. May be changed while the feed runs.
     """
 
     def __init__(
@@ -118,8 +122,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             outputs: Topics that will be written to; their size limits are asked for at the start, see `oversized`.
             on_assigned: Awaited with partitions that came, before any record of them is handed out; may call `hold`.
             on_revoked: Called on the loop with partitions that went, after they did.
-            overlap: Batches that agents may still hold while more is read. 0 is cheapest; more is for scoring that
-                happens elsewhere (a child process, threads).
+            overlap: Batches of one partition that agents may hold at once. 0 is cheapest: nothing is read as long as they hold
+                any. More is for scoring that happens elsewhere (a child process, threads): then a partition waits for its own
+                batches only, and batches of large records are cut (`portions`).
             properties: Extra librdkafka properties of both clients (security, say).
             consumer: Extra properties of the consumer.
             producer: Extra properties of the producer.
@@ -168,6 +173,8 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._lanes: Lanes = {}
         self._in_flight = 0
         self._touched: set[Lane] = set()
+        self._is_committing = False
+        self._put_off: list[tuple[Sequence[ColumnBatch], Sequence[Output]]] = []
         self._failure: BaseException | None = None
         self._is_stopping = False
         self._longest_read = 0.0
@@ -341,7 +348,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         try:
             await self._pump()
             while self._in_flight:
-                await self._serve_agents(0)
+                await self._serve_agents()
             await self._in_thread(lambda: self._commitment.settle(self._revoke_seconds, in_callback=False))
             self._check()
             await self._in_thread(self._close)
@@ -384,15 +391,23 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             if self._commitment.needs_recovery and await self._in_thread(self._commitment.recover):
                 self._assignments.rewind()
             await self._assignments.serve(self._in_thread)
+            held = self._in_flight
             if runs:
                 await self._take(runs)
             if self._touched:
                 await self._look_again()
-            await self._serve_agents(self.overlap)
+            if self.overlap:
+                await self._serve_agents(held, _TURNS)
+            else:
+                await self._serve_agents()
 
     def _may_read(self) -> bool:
-        must_drain = self._commitment.must_drain and self._in_flight and self._is_commit_due()
+        must_drain = self._commitment.must_drain and self._is_commit_due() and not self._may_commit()
         return not must_drain and len(self._writer) < self._max_unacknowledged
+
+    def _may_commit(self) -> bool:
+        """A transaction can end now: nothing that was written in it comes after something that was not."""
+        return not self._in_flight or (self.overlap > 0 and all(lane.is_in_order for lane in self._lanes.values()))
 
     def _is_commit_due(self) -> bool:
         return time.monotonic() - self._committed_at >= self._commit_seconds
@@ -405,7 +420,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
 
     async def _read(self) -> list[tuple[Key, Run]]:
         """Records that are there; sleep if there are none, and let some gather while the broker is busy with the last."""
-        if not self._in_flight:
+        if self.overlap or not self._in_flight:
             await pace.rest(self._just_read, self._writer)
         # The client calls when something comes to where there was nothing, and only then.
         if self._wake.take() or not self._is_woken or not self._reader.is_drained:
@@ -418,12 +433,12 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
     async def _read_now(self) -> list[tuple[Key, Run]]:
         """Records that are there; in a thread while an agent holds a batch, because a rebalance waits for the agents there."""
         if self._in_flight:
-            late: list[tuple[Key, Run]] = await self._in_thread(self._reader.read, self._batch_records)
-            return late
-        start = time.monotonic()
-        runs = self._reader.read(self._batch_records)
+            runs: list[tuple[Key, Run]] = await self._in_thread(self._reader.read, self._batch_records)
+        else:
+            start = time.monotonic()
+            runs = self._reader.read(self._batch_records)
+            self._longest_read = max(self._longest_read, time.monotonic() - start)
         self._just_read = sum(len(run) for _, run in runs)
-        self._longest_read = max(self._longest_read, time.monotonic() - start)
         return runs
 
     async def _sleep(self) -> None:
@@ -451,7 +466,9 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         await self._hand_out(batches)
 
     def _offer(self, lane: Lane, run: Run) -> list[ColumnBatch]:
-        """What lies below the hold, as a batch, if anything; keep the rest, and stop fetching this partition."""
+        """What lies below the hold, as batches, if anything, and as many as may be held; keep the rest, and read no more of this
+        partition.
+        """
         if lane.kept:
             lane.kept.append(run)
             return []
@@ -461,8 +478,16 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
             if rest is not None:
                 lane.kept = [rest]
                 self._reader.pause(lane)
-        if below is None:
-            return []
+        batches = []
+        while below is not None and not (self.overlap and lane.held >= self.overlap):
+            part, below = portion(below) if self.overlap else (below, None)
+            batches.append(self._batch(lane, part))
+        if below is not None:
+            lane.kept.insert(0, below)
+            self._reader.park(lane)
+        return batches
+
+    def _batch(self, lane: Lane, below: Run) -> ColumnBatch:
         if not self._in_flight:
             self._begin_interval()
         ticket = lane.hand_out(below.last + 1, time.monotonic())
@@ -472,7 +497,7 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         self._in_flight += 1
         self._counts.batches += 1
         self._counts.records += len(below)
-        return [batch]
+        return batch
 
     def _begin_interval(self) -> None:
         """A transaction's interval begins with its first batch: else part of it is over, and less fits into it."""
@@ -498,6 +523,12 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
                 self._reader.resume(lane)
 
     def _take_back(self, batches: Sequence[ColumnBatch], outputs: Sequence[Output]) -> None:
+        if self._is_committing:
+            self._put_off.append((batches, outputs))
+            for batch in batches:
+                batch.ticket.is_put_off = True  # before it is returned: the commit looks at it in its thread
+                batch.ticket.is_returned = True
+            return
         try:
             for tickets, written in wanted(batches, outputs) if self._failure is None else ():
                 if written:
@@ -509,26 +540,44 @@ class Feed(Service):  # type: ignore[misc]  # mode has no type information
         finally:
             for batch in batches:
                 batch.ticket.is_returned = True
+                batch.ticket.is_put_off = False
+                if batch.ticket.lane.kept:
+                    self._touched.add(batch.ticket.lane)
+                    self._wake.set()
             self._in_flight -= len(batches)
             self._wake.rouse()
 
-    async def _serve_agents(self, allowed: int) -> None:
-        """Wait until agents hold at most `allowed` batches; acknowledgements and commits go on meanwhile."""
+    async def _serve_agents(self, allowed: int = 0, turns: int | None = None) -> None:
+        """Wait until agents hold at most `allowed` batches, or for some turns of the event loop; acknowledgements and commits
+        go on meanwhile.
+        """
         spins = 0
         while True:
             await asyncio.sleep(0 if spins < 10 else 0.001)
             spins += 1
             self._writer.poll()
             self._check()
+            is_over = self._in_flight <= allowed or spins == turns
             if self._is_commit_due():
                 if not self._commitment.must_drain:
                     self._commitment.commit()
                     self._committed_at = time.monotonic()
-                elif not self._in_flight:
-                    await self._in_thread(self._commitment.commit)
-                    self._committed_at = time.monotonic()
-            if self._in_flight <= allowed:
+                elif not self._in_flight or (is_over and self._may_commit()):
+                    await self._commit_in_thread()
+            if is_over:
                 return
+
+    async def _commit_in_thread(self) -> None:
+        """What agents hand back meanwhile is written when it is over."""
+        self._is_committing = True
+        try:
+            await self._in_thread(self._commitment.commit)
+        finally:
+            self._is_committing = False
+        self._committed_at = time.monotonic()
+        put_off, self._put_off = self._put_off, []
+        for batches, outputs in put_off:
+            self._take_back(batches, outputs)
 
     def _check(self) -> None:
         if self._failure is not None:

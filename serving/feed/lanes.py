@@ -34,24 +34,29 @@ def names(keys: Iterable[Key]) -> list[str]:
 class Ticket:
     """One batch that was handed out.
 
+    Attributes:
+        is_returned: An agent handed it back.
+        is_put_off: Its outputs are still to be queued.
+
     `expected` is written by the event loop's thread only and `delivered` only by the one thread that polls the producer,
     so neither needs a lock.
     """
 
-    __slots__ = ("delivered", "expected", "handed_out_at", "is_returned", "lane", "next_offset")
+    __slots__ = ("delivered", "expected", "handed_out_at", "is_put_off", "is_returned", "lane", "next_offset")
 
     def __init__(self, lane: Lane, next_offset: int, now: float) -> None:
         self.lane = lane
         self.next_offset = next_offset
         self.handed_out_at = now
         self.is_returned = False
+        self.is_put_off = False
         self.expected = 0
         self.delivered = 0
 
     @property
     def is_finished(self) -> bool:
         """Given back, and every output of it acknowledged."""
-        return self.is_returned and self.delivered >= self.expected
+        return self.is_returned and not self.is_put_off and self.delivered >= self.expected
 
 
 class Lane:
@@ -68,6 +73,7 @@ class Lane:
         hold_at: No record at or above this offset is handed out; `None` = no hold.
         kept: Runs that were read but may not be handed out yet, in order.
         is_paused: The consumer was told not to fetch this partition.
+        is_parked: Nothing of it is read, though it is fetched as far as the client fetches ahead.
         handed_out_at: When a batch was last handed out, as `hand_out` was told; 0 before the first.
         assignment: Counts assignments of partitions to this process; a rewound lane keeps that of the one before it.
     """
@@ -80,6 +86,7 @@ class Lane:
         "hold_at",
         "is_alive",
         "is_open",
+        "is_parked",
         "is_paused",
         "kept",
         "origin",
@@ -96,6 +103,7 @@ class Lane:
         self.is_alive = True
         self.is_open = False
         self.is_paused = False
+        self.is_parked = False
         self.position = NOWHERE
         self.finished = NOWHERE
         self.committed = NOWHERE
@@ -113,6 +121,12 @@ class Lane:
         return self.topic, self.partition
 
     @property
+    def is_in_order(self) -> bool:
+        """Nothing is finished that comes after something that is not."""
+        finished = [ticket.is_finished for ticket in self.tickets]
+        return finished == sorted(finished, reverse=True)
+
+    @property
     def is_placed(self) -> bool:
         """The start is known."""
         return self.position != NOWHERE
@@ -120,7 +134,12 @@ class Lane:
     @property
     def is_busy(self) -> bool:
         """An agent holds a batch of this lane."""
-        return any(not ticket.is_returned for ticket in self.tickets)
+        return self.held > 0
+
+    @property
+    def held(self) -> int:
+        """Batches of this lane that an agent holds."""
+        return sum(not ticket.is_returned for ticket in self.tickets)
 
     def place(self, offset: int, origin: int, turn: int = 0) -> None:
         """Start at `offset`, which the group has as its committed offset."""

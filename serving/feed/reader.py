@@ -120,8 +120,19 @@ class Reader:
             self.consumer.pause([TopicPartition(*lane.key)])
             lane.is_paused = True
 
+    def park(self, lane: Lane) -> None:
+        """Read nothing of a partition for a while; the client keeps what it fetches ahead of it, where that is possible."""
+        if self._bulk is None:
+            self.pause(lane)
+        elif not lane.is_parked:
+            self._bulk.leave(lane.key)
+            lane.is_parked = True
+
     def resume(self, lane: Lane) -> None:
-        """Fetch a paused partition again."""
+        """Fetch a paused partition again, and read a parked one."""
+        if self._bulk is not None and lane.is_parked:
+            self._bulk.divert(lane.key)
+            lane.is_parked = False
         if lane.is_paused:
             self.consumer.resume([TopicPartition(*lane.key)])
             lane.is_paused = False

@@ -132,6 +132,35 @@ def test_a_run_has_one_partition_in_order_and_splits_at_any_offset(kafka: Any, t
                 assert rest is None or rest.first >= offset
 
 
+def test_a_partition_that_was_left_keeps_what_is_fetched_until_it_is_diverted_again(kafka: Any, topic: str) -> None:
+    with reading(kafka, topic) as (consumer, bulk):
+        write(kafka, topic, [(partition, b"k", b"first", None) for partition in (0, 1)])
+        read_bulk(consumer, bulk, 2)
+        bulk.leave((topic, 0))
+        write(kafka, topic, [(row % 2, b"k", b"%d" % row, None) for row in range(200)])
+
+        assert {record[0] for record in read_bulk(consumer, bulk, 100)} == {1}
+
+        bulk.divert((topic, 0))
+        found = read_bulk(consumer, bulk, 100)
+        assert [record[:2] for record in found] == [(0, offset) for offset in range(1, 101)]
+
+
+def test_a_partition_may_be_given_back_while_it_is_left(kafka: Any, topic: str) -> None:
+    write(kafka, topic, [(row % 2, b"k", b"%d" % row, None) for row in range(200)])
+
+    with reading(kafka, topic) as (consumer, bulk):
+        read_bulk(consumer, bulk, 200)
+        bulk.leave((topic, 0))
+        write(kafka, topic, [(row % 2, b"k", b"%d" % row, None) for row in range(200)])
+        read_bulk(consumer, bulk, 100)
+        consumer.unassign()
+        consumer.assign([TopicPartition(topic, 0, 50)])
+        bulk.divert((topic, 0))
+
+        assert [record[:2] for record in read_bulk(consumer, bulk, 150)] == [(0, offset) for offset in range(50, 200)]
+
+
 def test_what_was_fetched_before_a_seek_or_a_pause_does_not_come(kafka: Any, topic: str) -> None:
     write(kafka, topic, [(0, b"k", b"%d" % row, None) for row in range(2_000)])
 

@@ -1,6 +1,7 @@
 """The feed in this process against a real broker: what is handed out, what is written, what is committed."""
 
 import asyncio
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -319,6 +320,88 @@ def test_batches_that_come_back_out_of_order_are_committed_in_order(
     assert before == 0
     assert committed(kafka, group, source) == 40
     assert sorted(int(record.value()) for record in read_all(kafka, results, 40)) == list(range(40))
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_partition_whose_batches_are_held_holds_up_no_other(kafka: Any, results: str, delivery: str) -> None:
+    source = str(kafka.create_topic(partitions=2))
+    held: list[ColumnBatch] = []
+
+    async def hold_heavy(batch: ColumnBatch) -> None:
+        if batch.partition == 1:
+            held.append(batch)
+        else:
+            with batch:
+                batch.done(Output(results, batch.keys, batch.values))
+
+    async def scenario() -> str:
+        settings = {"overlap": 2, "batch_records": 10, "delivery": delivery}
+        async with running(kafka, {source: StartAt.EARLIEST}, hold_heavy, **settings) as stage:
+            await asyncio.to_thread(fill, kafka, source, 100, partition=1)
+            await stage.until(lambda: len(held) == 2)
+            # More than once, so that records come and commits are made while the others are held.
+            for first in range(0, 60, 20):
+                await asyncio.to_thread(fill, kafka, source, 20, partition=0, first=first)
+                await stage.until(lambda first=first: stage.feed.position(source, 0) == (first + 20,) * 2)  # type: ignore[misc]
+            assert len(held) == 2
+            assert stage.feed.position(source, 1)[1] == 0
+            while held:
+                batch = held.pop(0)
+                with batch:
+                    batch.done(Output(results, batch.keys, batch.values))
+                await stage.until(lambda: held or stage.feed.position(source, 1)[1] == 100)
+        return stage.group
+
+    group = asyncio.run(scenario())
+
+    assert [committed(kafka, group, source, partition) for partition in (0, 1)] == [60, 100]
+    found = [int(record.value()) for record in read_all(kafka, results, 160)]
+    assert sorted(found) == sorted([*range(60), *range(100)])
+
+
+def test_what_is_handed_back_during_a_commit_is_of_the_next_transaction(kafka: Any, results: str) -> None:
+    source = str(kafka.create_topic(partitions=2))
+    held: list[ColumnBatch] = []
+    is_committing, may_end = asyncio.Event(), threading.Event()
+    after_first: list[int] = []
+
+    async def hold_heavy(batch: ColumnBatch) -> None:
+        if batch.partition == 1:
+            held.append(batch)
+        else:
+            with batch:
+                batch.done(Output(results, batch.keys, batch.values))
+
+    async def scenario() -> str:
+        settings = {"overlap": 2, "delivery": "exactly_once"}
+        async with running(kafka, {source: StartAt.EARLIEST}, hold_heavy, **settings) as stage:
+            await asyncio.to_thread(fill, kafka, source, 10, partition=1)
+            await stage.until(lambda: bool(held))
+            loop, commit = asyncio.get_running_loop(), stage.feed._commitment.commit
+
+            def slow_commit() -> None:
+                is_first = stage.feed._commitment.is_dirty and not after_first
+                if is_first:
+                    loop.call_soon_threadsafe(is_committing.set)
+                    assert may_end.wait(patient(30))
+                commit()
+                if is_first:
+                    after_first.extend(committed(kafka, stage.group, source, partition) for partition in (0, 1))
+
+            stage.feed._commitment.commit = slow_commit  # type: ignore[method-assign]
+            await asyncio.to_thread(fill, kafka, source, 10, partition=0)
+            await is_committing.wait()
+            with held[0] as batch:
+                batch.done(Output(results, batch.keys, batch.values))
+            may_end.set()
+            await stage.until(lambda: stage.feed.position(source, 1)[1] == 10)
+        return stage.group
+
+    group = asyncio.run(scenario())
+
+    assert after_first == [10, 0]
+    assert [committed(kafka, group, source, partition) for partition in (0, 1)] == [10, 10]
+    assert sorted(int(record.value()) for record in read_all(kafka, results, 20)) == sorted([*range(10), *range(10)])
 
 
 @pytest.mark.parametrize("is_held", [False, True])

@@ -13,6 +13,7 @@ import logging
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,18 @@ feed = Feed(
     beacon=app.beacon,
 )
 running: set[asyncio.Task[None]] = set()
+slow_partition: int | None = settings.get("slow_partition")
+slow_ones = asyncio.Lock()
 
 
 async def relay(batch: ColumnBatch) -> None:
     with batch:
-        if overlap:
+        if slow_partition is not None:
+            async with (
+                slow_ones if batch.partition == slow_partition else nullcontext()
+            ):  # one after the other, in order
+                await asyncio.sleep(delay if batch.partition == slow_partition else 0)
+        elif overlap:
             await asyncio.sleep(delay * (1 + batch.offsets[0] % 3))  # so that batches come back out of order
         elif delay:
             await asyncio.sleep(delay)

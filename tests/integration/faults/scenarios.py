@@ -33,7 +33,14 @@ def _static(settings: dict[str, object], name: str) -> dict[str, object]:
 
 
 def kill_repeatedly(
-    stage: Stage, rate: float, *, kills: int, gap_seconds: tuple[float, float], is_settled: bool, seed: int = 1
+    stage: Stage,
+    rate: float,
+    *,
+    kills: int,
+    gap_seconds: tuple[float, float],
+    is_settled: bool,
+    seed: int = 1,
+    **settings: object,
 ) -> Account:
     """Kill one worker after the other and start another in its place.
 
@@ -45,10 +52,11 @@ def kill_repeatedly(
         is_settled: Before that time the new worker has its partitions; else the next may be killed while the group still
             waits for the last one.
         seed: Of what chance decides.
+        settings: Of each worker.
     """
     chance = random.Random(seed)
     with closing(stage):
-        load = _two_workers(stage, rate)
+        load = _two_workers(stage, rate, **settings)
         names = ["one", "two"]
         for number in range(kills):
             victim = names[number % 2]
@@ -56,7 +64,7 @@ def kill_repeatedly(
             stage.workers[victim].kill()
             time.sleep(chance.uniform(0.1, 0.8))
             names[number % 2] = f"{victim.split('-')[0]}-{number}"
-            successor = stage.start(names[number % 2])
+            successor = stage.start(names[number % 2], **settings)
             if is_settled:
                 successor.wait_for("lane.opened")
             time.sleep(chance.uniform(*gap_seconds))

@@ -34,6 +34,9 @@ SCENARIOS: dict[str, Callable[[Stage], Account]] = {
     "static": lambda stage: scenarios.restart_static_member(stage, RATE),
     "join": lambda stage: scenarios.join(stage, RATE),
     "leave": lambda stage: scenarios.leave(stage, RATE),
+    "kill beside a slow partition": lambda stage: scenarios.kill_repeatedly(
+        stage, RATE, kills=2, gap_seconds=(1.5, 3.5), is_settled=True, overlap=2, delay=0.4, slow_partition=1
+    ),
     "leave with overlap": lambda stage: scenarios.leave(stage, RATE, overlap=3, delay=0.02),
 }
 
