@@ -1,7 +1,10 @@
-"""What records of a light model wait while a heavy one is at work on the same worker, beside what they wait without it.
+"""What records of a light model wait while a heavy one is at work on the same worker, beside what they wait without it, and
+beside what they wait while the heavy one is at work on a worker of its own, on the same machine.
 
-The light records come all the time, at one rate; the windows come in every other span of time. So both are measured in one
-run, on the same process, within seconds of each other. The edges of a span are left out.
+The light records come all the time, at one rate; the windows come in some spans of time, in turn to the worker that they share
+and to the one that has nothing else. So all is measured in one run, on the same processes, within seconds of each other. The
+edges of a span are left out. By what the third differs from the first is the machine's doing, which has no more cores; by what
+the second differs from the third, the worker's.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from benchmarks.collector import collecting
 from benchmarks.delays import delays_of, first_arrivals
 from benchmarks.heavy.site import WindowSender, site
 from benchmarks.machine import Watch
+from benchmarks.records import PARTITIONS
 from benchmarks.sender import sending
 from benchmarks.topics import Topics
 
@@ -22,18 +26,20 @@ _CASES = (("one", 20.0), ("one", 60.0), ("ten", 6.0))
 """Model, and windows a second: what takes about a seventh and a half of a core."""
 _EDGE_SECONDS = 1.0
 _WARM_SECONDS = 4.0
+_PAUSE_SECONDS = 1.0
+"""For what is still under way after a span with windows."""
 
 
 def measure(topics: Topics, spans: int, seconds: float) -> dict[str, object]:
-    """Delays of the light records in `spans` spans without the heavy model and as many with it, of `seconds` each."""
+    """Delays of the light records in `spans` spans of each kind, of `seconds` each."""
     return {f"{model} at {rate:g}/s": _case(topics, model, rate, spans, seconds) for model, rate in _CASES}
 
 
 def _case(topics: Topics, model: str, rate: float, spans: int, seconds: float) -> dict[str, object]:
-    quiet, busy = [], []
-    with site(topics, model) as at:
-        windows = WindowSender(at)
-        total = _WARM_SECONDS + 2 * spans * seconds + 1
+    found: dict[str, list[tuple[int, int]]] = {"without": [], "apart": [], "with": []}
+    with site(topics, model) as at, site(topics, model) as other:
+        shared, apart = WindowSender(at), WindowSender(other)
+        total = _WARM_SECONDS + len(found) * spans * (seconds + _PAUSE_SECONDS) + 1
         first = topics.count(at.light)
         with (
             collecting(
@@ -45,33 +51,35 @@ def _case(topics: Topics, model: str, rate: float, spans: int, seconds: float) -
             time.sleep(_WARM_SECONDS)
             watch = Watch()
             for _ in range(spans):
-                quiet.append(_span(seconds))
-                with windows.sending(rate):
-                    busy.append(_span(seconds))
+                found["without"].append(_span(seconds))
+                for kind, windows in (("apart", apart), ("with", shared)):
+                    with windows.sending(rate):
+                        found[kind].append(_span(seconds))
+                    time.sleep(_PAUSE_SECONDS)
             weather = watch.weather()
             sent = sender.finish(total + 60)
             at.wait_for(at.light_results, first + sent)
             arrivals = collector.finish()
-        at.wait_for(at.heavy_results, windows.sent)
+        at.wait_for(at.heavy_results, PARTITIONS + shared.sent)
+        other.wait_for(other.heavy_results, PARTITIONS + apart.sent)
     column = first_arrivals(arrivals.results, arrivals.arrived_us, arrivals.results.version)
 
     def delays(chosen: list[tuple[int, int]]) -> dict[str, float]:
         is_in = np.zeros(len(column.sent_us), np.bool_)
         for begin, end in chosen:
             is_in |= (column.sent_us >= begin) & (column.sent_us < end)
-        found = delays_of(column.milliseconds[is_in])
+        of_kind = delays_of(column.milliseconds[is_in])
         return {
             "records": int(is_in.sum()),
-            "p50": found.p50,
-            "p99": found.p99,
-            "p999": found.p999,
-            "worst": found.worst,
+            "p50": of_kind.p50,
+            "p99": of_kind.p99,
+            "p999": of_kind.p999,
+            "worst": of_kind.worst,
         }
 
     return {
-        "without": delays(quiet),
-        "with": delays(busy),
-        "windows": windows.sent,
+        **{kind: delays(chosen) for kind, chosen in found.items()},
+        "windows": {"apart": apart.sent, "with": shared.sent},
         "light_rate": LIGHT_RATE,
         "load_average": weather.load_average,
     }
