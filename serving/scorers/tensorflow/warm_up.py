@@ -26,6 +26,7 @@ from model_store.core.signature import Signature, TensorSpec
 from serving.core.errors import DamagedModelError, ModelLimitError, SignatureError, UnsupportedModelError
 from serving.scorers.base import LoadLimits
 from serving.scorers.tensorflow import capi
+from serving.scorers.tensorflow.blocks import rows_of_block
 from serving.scorers.tensorflow.capi import DEADLINE_EXCEEDED, Array, Session, TensorFlowError
 from serving.scorers.tensorflow.feeds import DTYPE_NAMES, Feed, feeds_of, slots_of, specs_of
 from serving.scorers.tensorflow.giving_way import open_to_give_way
@@ -98,7 +99,10 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = F
         session.close()
         raise
     signature = Signature(specs_of(graph.inputs), tuple(fetch.spec for fetch in fetches), slots_of(feeds))
-    return TensorFlowScorer(signature, engine, is_heavy, session, feeds, fetches, options, limits.score_seconds, rows)
+    block = 1 if rows == 1 else rows_of_block()
+    return TensorFlowScorer(
+        signature, engine, is_heavy, session, feeds, fetches, options, limits.score_seconds, rows, block
+    )
 
 
 def _callers_thread_config() -> bytes:
@@ -199,14 +203,20 @@ def _seconds(session: Session, batch: Sequence[Array], limits: LoadLimits, deadl
 
 
 def _rows_of_run(session: Session, samples: Sequence[Sequence[Array]], limits: LoadLimits, deadline: float) -> int:
-    """How many records a run takes at most: one of a heavy model, unless several together are clearly cheaper."""
+    """How many records a run takes at most: one of a heavy model, unless several together are clearly cheaper. Otherwise a
+    multiple of whole blocks (`blocks`), of which one must be light: a single record takes as long.
+    """
     one, several = samples
     few = len(several[0])
     alone = _seconds(session, one, limits, deadline)
     together = _seconds(session, several, limits, deadline) / few
     if alone > _HEAVY_SECONDS and together > _CLEARLY_CHEAPER * alone:
         return 1
-    return max(few, int(_LONGEST_RUN_SECONDS / max(together, 1e-9)))
+    block = rows_of_block()
+    if block > 1 and block * together > _HEAVY_SECONDS:
+        return 1
+    most = max(few, int(_LONGEST_RUN_SECONDS / max(together, 1e-9)))
+    return max(block, most // block * block)
 
 
 def _predictions(

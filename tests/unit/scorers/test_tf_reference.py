@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tensorflow_models import FROZEN, SAVED, case
+from tensorflow_models import FROZEN, ROWS, SAVED, case
 from tensorflow_scoring import QUIETEST, column_values, load, reference
 
 from serving.scorers.tensorflow.quickening import ABSOLUTE, RELATIVE
@@ -90,7 +90,7 @@ def test_outputs_of_higher_rank_are_flat_columns_and_tell_their_shape():
     predictions = loaded.score(reference(case("sequence"), loaded.signature)[0])
 
     assert loaded.signature.outputs[0].shape == (4, 3)
-    assert predictions.columns["grid"].shape == (2000, 12)
+    assert predictions.columns["grid"].shape == (ROWS, 12)
     assert len(loaded.signature.slots) == 16 * 8
 
 
@@ -100,7 +100,9 @@ def test_outputs_that_the_publisher_names_are_served_though_they_are_consumed():
 
     columns = loaded.score(features).columns
 
-    assert (columns["classes"] == expected["classes"]).all()
+    loud = np.abs(expected["classes"]) > QUIETEST
+    assert (columns["classes"][loud] == expected["classes"][loud]).all()
+    assert (columns["classes"][~loud] <= QUIETEST).all()
     assert (columns["best"] == expected["best"]).all()
 
 
@@ -117,7 +119,7 @@ def test_the_default_signature_goes_first_and_another_can_be_named():
     assert [spec.name for spec in named.signature.outputs] == ["weighed"]
     scored = named.score(reference(case("two_signatures"), named.signature)[0])
     assert (scored.columns["weighed"] == expected["weighed"]).all()
-    assert inputs["x"].shape == (2000, 3)
+    assert inputs["x"].shape == (ROWS, 3)
 
 
 def test_texts_go_in_and_labels_come_out():
