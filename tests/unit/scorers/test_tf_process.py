@@ -57,6 +57,7 @@ def test_tensorflow_can_be_imported_before_and_after():
         import numpy as np
         from tensorflow_scoring import load
         from serving.core.columns import Features
+        from serving.scorers.tensorflow.blocks import BLOCK
 
         def ours():
             return load("wine").score(Features(np.ones((1, 11)))).columns["Sigmoid"]
@@ -66,7 +67,7 @@ def test_tensorflow_can_be_imported_before_and_after():
             graph = tf.compat.v1.GraphDef.FromString(open(sys.argv[1], "rb").read())
             with tf.Graph().as_default(), tf.compat.v1.Session() as session:
                 tf.import_graph_def(graph, name="")
-                return session.run("Sigmoid:0", {"chemistry:0": np.ones((1, 11))})
+                return session.run("Sigmoid:0", {"chemistry:0": np.ones((BLOCK, 11))})[:1]
 
         first, second, third = ours(), theirs(), ours()
         print(bool((first == second).all() and (second == third).all()))
