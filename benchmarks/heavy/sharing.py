@@ -1,10 +1,9 @@
-"""What records of a light model wait while a heavy one is at work on the same worker, beside what they wait without it, and
-beside what they wait while the heavy one is at work on a worker of its own, on the same machine.
+"""What records of a light model wait: without a heavy one, with one on a worker of its own, and with one on the same worker.
 
-The light records come all the time, at one rate; the windows come in some spans of time, in turn to the worker that they share
-and to the one that has nothing else. So all is measured in one run, on the same processes, within seconds of each other. The
-edges of a span are left out. By what the third differs from the first is the machine's doing, which has no more cores; by what
-the second differs from the third, the worker's.
+The light records come all the time, at one rate; the windows come in some spans of time, in turn to the one worker and to the
+other. So all is measured in one run, on the same processes, within seconds of each other. The edges of a span are left out. What
+a heavy model on a worker of its own adds is the machine's doing, which has no more cores; what it adds beyond that on the same
+worker is the worker's.
 """
 
 from __future__ import annotations

@@ -136,6 +136,19 @@ def relay_to(topic: str) -> Handle:
     return handle
 
 
+def relay_or_hold(topic: str, held: list[ColumnBatch]) -> Handle:
+    """Batches of partition 1 are held, as those of a heavy model; all others are relayed."""
+    relay = relay_to(topic)
+
+    async def handle(batch: ColumnBatch) -> None:
+        if batch.partition == 1:
+            held.append(batch)
+        else:
+            await relay(batch)
+
+    return handle
+
+
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_every_record_is_relayed_and_committed(kafka: Any, source: str, results: str, delivery: str) -> None:
     fill(kafka, source, 3_000)
@@ -327,16 +340,9 @@ def test_a_partition_whose_batches_are_held_holds_up_no_other(kafka: Any, result
     source = str(kafka.create_topic(partitions=2))
     held: list[ColumnBatch] = []
 
-    async def hold_heavy(batch: ColumnBatch) -> None:
-        if batch.partition == 1:
-            held.append(batch)
-        else:
-            with batch:
-                batch.done(Output(results, batch.keys, batch.values))
-
     async def scenario() -> str:
         settings = {"overlap": 2, "batch_records": 10, "delivery": delivery}
-        async with running(kafka, {source: StartAt.EARLIEST}, hold_heavy, **settings) as stage:
+        async with running(kafka, {source: StartAt.EARLIEST}, relay_or_hold(results, held), **settings) as stage:
             await asyncio.to_thread(fill, kafka, source, 100, partition=1)
             await stage.until(lambda: len(held) == 2)
             # More than once, so that records come and commits are made while the others are held.
@@ -365,16 +371,9 @@ def test_what_is_handed_back_during_a_commit_is_of_the_next_transaction(kafka: A
     is_committing, may_end = asyncio.Event(), threading.Event()
     after_first: list[int] = []
 
-    async def hold_heavy(batch: ColumnBatch) -> None:
-        if batch.partition == 1:
-            held.append(batch)
-        else:
-            with batch:
-                batch.done(Output(results, batch.keys, batch.values))
-
     async def scenario() -> str:
         settings = {"overlap": 2, "delivery": "exactly_once"}
-        async with running(kafka, {source: StartAt.EARLIEST}, hold_heavy, **settings) as stage:
+        async with running(kafka, {source: StartAt.EARLIEST}, relay_or_hold(results, held), **settings) as stage:
             await asyncio.to_thread(fill, kafka, source, 10, partition=1)
             await stage.until(lambda: bool(held))
             loop, commit = asyncio.get_running_loop(), stage.feed._commitment.commit

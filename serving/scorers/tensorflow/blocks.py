@@ -16,8 +16,10 @@ from typing import Final
 import numpy as np
 
 from serving.scorers.tensorflow.capi import Array, Session
+from serving.scorers.tensorflow.program import Node, Program, Value, write
 from serving.scorers.tensorflow.protos import message_class
 from serving.scorers.tensorflow.quickening import own_thread_config
+from serving.scorers.tensorflow.rewriting import float_type, of_type
 
 BLOCK: Final = 24
 """Multiples of 6 and of 12 rows are not enough (measured, as above)."""
@@ -26,6 +28,8 @@ _SHAPES: Final = ((11, 64), (64, 64), (37, 5), (128, 3))
 """Of matrices, as layers have them."""
 _SIZES: Final = (1, 2, 3, 5, 7, 13, 23, 25, 47, 100)
 _WHOLE: Final = 5 * BLOCK
+_PRODUCER: Final = 2_000
+"""Version of the graph's format: a recent one, because an old one is read by old rules."""
 
 
 @cache
@@ -61,16 +65,8 @@ def _run(session: Session, rows: Array) -> Array:
 
 
 def _product(weights: Array) -> Session:
-    graph = message_class("GraphDef")()
-    graph.versions.producer = 2_000
-    taken = graph.node.add(op="Placeholder", name="x")
-    taken.attr["dtype"].type = 1
-    constant = graph.node.add(op="Const", name="w")
-    constant.attr["dtype"].type = constant.attr["value"].tensor.dtype = 1
-    for size in weights.shape:
-        constant.attr["value"].tensor.tensor_shape.dim.add(size=size)
-    constant.attr["value"].tensor.tensor_content = weights.tobytes()
-    product = graph.node.add(op="MatMul", name="y")
-    product.input.extend(["x", "w"])
-    product.attr["T"].type = 1
-    return Session(graph.SerializeToString(), ["x:0"], ["y:0"], own_thread_config())
+    program = Program(most_nodes=2)
+    rows = Value(Node("Placeholder", name="x", attributes=(("dtype", float_type()),)))
+    product = program.node("MatMul", [rows, program.constant(weights)], of_type())
+    definition, fetches = write([Value(product)], message_class("VersionDef")(producer=_PRODUCER))
+    return Session(definition, ["x:0"], fetches, own_thread_config())

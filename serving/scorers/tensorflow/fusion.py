@@ -8,13 +8,13 @@ filters of its own. Convolution is linear, so for filters that are constants
 
 and one convolution is left, which is a larger product of matrices and so a better use of the processor. A convolution of
 nothing but zeros, as of the first state, is nothing. In between, sigmoids of convolutions become something quicker
-(`sigmoids`). Sums are taken in another order than before, so results differ in
-the last bits; where the rules do not hold (two shapes that are stretched to fit each other) running the program shows it.
+(`sigmoids`). Sums are taken in another order than before, so results differ in the last bits; where the rules do not hold
+(two shapes that are stretched to fit each other) running the program shows it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,11 +41,6 @@ def fuse(program: Program, outputs: Sequence[Value]) -> list[Value]:
 class _Sums(Rewriting):
     """Sums of convolutions and biases."""
 
-    def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
-        """See `Rewriting.prepare`."""
-        self._uses = Counter(value.node for node in ordered for value in node.inputs)
-        self._uses.update(value.node for value in outputs)
-
     def replace(self, node: Node) -> Sequence[Value] | None:
         """See `Rewriting.replace`."""
         if node.operation not in _SUMS or dict(node.attributes).get("T") != float_type():
@@ -69,7 +64,7 @@ class _Sums(Rewriting):
     def _own_convolution(self, term: Value) -> Convolution | None:
         """The convolution that `term` is, if nothing else needs it: it would be computed twice."""
         inner = term.node.inputs[0].node if term.node.operation == "Squeeze" else term.node
-        return convolution_of(term) if self._uses[term.node] == self._uses[inner] == 1 else None
+        return convolution_of(term) if self.uses[term.node] == self.uses[inner] == 1 else None
 
     def _terms(self, value: Value) -> list[Value]:
         """What is added up to `value`; a sum that is also used elsewhere is one term."""
@@ -77,7 +72,7 @@ class _Sums(Rewriting):
         pending = list(reversed(value.node.inputs))
         while pending:
             term = pending.pop()
-            if term.node.operation in _SUMS and self._uses[term.node] == 1:
+            if term.node.operation in _SUMS and self.uses[term.node] == 1:
                 pending.extend(reversed(term.node.inputs))
             else:
                 terms.append(term)

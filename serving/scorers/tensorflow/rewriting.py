@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -44,6 +45,7 @@ class Convolution:
 
 
 def convolution_of(value: Value) -> Convolution | None:
+    """The convolution by constant filters that a value is, without a bias; `None` if it is something else."""
     node = value.node
     squeeze = node if node.operation == "Squeeze" else None
     convolution = squeeze.inputs[0].node if squeeze is not None else node
@@ -76,6 +78,7 @@ class Rewriting:
     """Goes through a program from its inputs on, and makes each node anew from the new ones of what it takes.
 
     Attributes:
+        uses: How often each node is taken from, the outputs included.
         rewritten: The outputs.
     """
 
@@ -83,6 +86,8 @@ class Rewriting:
         self.program = program
         self._new: dict[Node, Sequence[Value]] = {}
         ordered = in_order(outputs)
+        self.uses = Counter(value.node for node in ordered for value in node.inputs)
+        self.uses.update(value.node for value in outputs)
         self.prepare(ordered, outputs)
         for place, node in enumerate(ordered):
             if place % _STRIDE == 0:
@@ -135,10 +140,12 @@ class _Outputs(Sequence[Value]):
 
 @cache
 def float_type() -> bytes:
+    """The AttrValue of float32."""
     return attribute_value(type=1)
 
 
 def of_type(**others: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The attributes of an operation on float32, and its others."""
     return tuple(sorted({"T": float_type(), **others}.items()))
 
 

@@ -9,7 +9,6 @@ trace of the ensemble of ten in docs/heavy-models.md).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,11 +31,6 @@ def halve(program: Program, outputs: Sequence[Value]) -> list[Value]:
 class _Sigmoids(Rewriting):
     """See the module."""
 
-    def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
-        """See `Rewriting.prepare`."""
-        self._uses = Counter(value.node for node in ordered for value in node.inputs)
-        self._uses.update(value.node for value in outputs)
-
     def replace(self, node: Node) -> Sequence[Value] | None:
         """See `Rewriting.replace`."""
         if node.operation != "Sigmoid" or dict(node.attributes).get("T") != float_type():
@@ -55,7 +49,7 @@ class _Sigmoids(Rewriting):
     def _is_used_once(self, node: Node) -> bool:
         """Nobody else needs the convolution: it would be computed twice."""
         while node.operation != "Conv2D":
-            if self._uses[node] != 1:
+            if self.uses[node] != 1:
                 return False
             node = node.inputs[0].node
-        return self._uses[node] == 1
+        return self.uses[node] == 1

@@ -13,7 +13,6 @@ import logging
 import signal
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,9 @@ slow_ones = asyncio.Lock()
 async def relay(batch: ColumnBatch) -> None:
     with batch:
         if slow_partition is not None:
-            async with (
-                slow_ones if batch.partition == slow_partition else nullcontext()
-            ):  # one after the other, in order
-                await asyncio.sleep(delay if batch.partition == slow_partition else 0)
+            if batch.partition == slow_partition:
+                async with slow_ones:  # one after the other, in order
+                    await asyncio.sleep(delay)
         elif overlap:
             await asyncio.sleep(delay * (1 + batch.offsets[0] % 3))  # so that batches come back out of order
         elif delay:
