@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
+from patience import patient
 
-from serving.core.columns import Features
+from serving.core.columns import Features, Predictions, TextColumn
 from serving.scorers.base import Artifact
 from serving.scorers.pmml.engine import PmmlEngine
 from tests.oracle import pmml_documents as documents
@@ -248,3 +251,24 @@ def test_the_signature_tells_what_the_document_says(engine: PmmlEngine) -> None:
         ("float64", ()),
     ]
     assert signature.outputs[0].categories == signature.outputs[1].categories == ("yes", "no", "perhaps")
+
+
+def test_records_and_a_sample_that_are_the_first_of_a_model_at_the_same_time_both_have_their_texts(
+    engine: PmmlEngine,
+) -> None:
+    rows = records(8, 200)
+    started = Barrier(2, timeout=patient(30))
+
+    def answer(score: Callable[[Features], Predictions], features: Features) -> Predictions:
+        started.wait()
+        return score(features)
+
+    with ThreadPoolExecutor(2) as threads:
+        for seed in range(60):
+            scorer = engine.load(Artifact(documents.tree(seed)))
+            features = features_of(scorer.signature, rows)
+            found = [threads.submit(answer, score, features) for score in (scorer.score, scorer.sample)]
+            texts = [each.result().columns["node_id"] for each in found]
+            scorer.close()
+
+            assert all(isinstance(text, TextColumn) and (text.codes >= 0).all() for text in texts), seed

@@ -14,6 +14,7 @@ Out come doubles, in which NaN stands for null, and codes. PMML4S has no null in
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,7 +47,8 @@ class TextValues:
 
 
 class BulkModel:
-    """A model loaded in PMML4S. One thread at a time.
+    """A model loaded in PMML4S. Any thread may score, at the same time: PMML4S changes nothing of a model, and what is learned of
+    its text outputs has a lock.
 
     Args:
         document: A screened document, as `Document.serialise` wrote it.
@@ -69,6 +71,7 @@ class BulkModel:
         numeric_target: bool,
     ) -> None:
         java = _java()
+        self._learning = threading.Lock()
         self._document = jpype.JArray(jpype.JByte)(document)
         self._model = java.model.fromBytes(self._document)
         self._categories = list(categories)
@@ -123,7 +126,8 @@ class BulkModel:
                 if is_integer:
                     values = np.where(values == _MISSING_INTEGER, np.nan, values)
                 numbers.append(values)
-        coded = [self._codes(results, *column) for column in self._text_columns if column is not None]
+        with self._learning:
+            coded = [self._codes(results, *column) for column in self._text_columns if column is not None]
         return numbers, coded
 
     def _choose_fields(self) -> list[dict[str, Any]]:
