@@ -33,10 +33,14 @@ NOT_FLAT = documents.clusters(1)
 GIVES_WAY, TAKES_ITS_SHARE = {os.SCHED_IDLE}, {os.SCHED_OTHER}
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[PmmlEngine]:
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine the child may get no core for seconds, and would be replaced for that.
     monkeypatch.setattr(served, "_PATIENCE_SECONDS", patient(60))
+
+
+@pytest.fixture
+def engine() -> Iterator[PmmlEngine]:
     engine = PmmlEngine(fast="exact")
     yield engine
     engine.close()
