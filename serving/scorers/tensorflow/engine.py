@@ -39,5 +39,6 @@ class SavedModelEngine:
 
 
 def _load(graph: ServableGraph, limits: LoadLimits) -> TensorFlowScorer:
-    better = rewritten(graph) if _REHEARSAL.hold(graph, limits) else None
-    return warm_scorer(graph, limits) if better is None else warm_scorer(better, limits, is_rewritten=True)
+    found = _REHEARSAL.hold(graph, limits)
+    better = rewritten(graph) if found.is_rewritten else None
+    return warm_scorer(better or graph, limits, better is not None, found.pace)

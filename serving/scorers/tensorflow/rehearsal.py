@@ -8,7 +8,7 @@ even where TensorFlow cannot be interrupted. If the child survives it, the worke
 
 The child starts with the first model (half a second), stays for the next ones, and is replaced when it died or was killed. It
 ends when its standard input does, so it outlives nobody; a clock of its own ends it where it hangs. What it answers is
-JSON: nothing of it is trusted but the verdict.
+JSON: the error that refuses the model, or an `Outcome`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
-import json
 import os
 import pickle
 import resource
@@ -27,10 +26,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from types import MappingProxyType
 from typing import IO
 
+import msgspec
 import numpy as np
 
 from serving.core.errors import (
@@ -45,6 +46,7 @@ from serving.core.errors import (
 )
 from serving.scorers.base import LoadLimits
 from serving.scorers.tensorflow import capi
+from serving.scorers.tensorflow.pacing import Pace
 from serving.scorers.tensorflow.quickening import is_better_rewritten, rewritten
 from serving.scorers.tensorflow.scorer import TensorFlowScorer
 from serving.scorers.tensorflow.servable import ServableGraph
@@ -76,6 +78,23 @@ _WORKING_BYTES = 2 << 30
 _UNLIKELY = (-1.0, 0.5, 1e30, np.inf, np.nan)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a rehearsal found out about a model that is none the worse for it.
+
+    Attributes:
+        is_rewritten: Its rewritten form is the better one (`quickening`); that was loaded and warmed too.
+        pace: How the better one is run.
+    """
+
+    is_rewritten: bool
+    pace: Pace
+
+
+_Verdict = tuple[str, str] | Outcome
+"""The name of an error and its message, or what was found."""
+
+
 class Rehearsal:
     """The child process; started when needed. Safe to use from several threads, one rehearsal at a time."""
 
@@ -84,11 +103,8 @@ class Rehearsal:
         self._child: subprocess.Popen[bytes] | None = None
         atexit.register(self.close)
 
-    def hold(self, graph: ServableGraph, limits: LoadLimits) -> bool:
+    def hold(self, graph: ServableGraph, limits: LoadLimits) -> Outcome:
         """Load and warm `graph` in the child, and have it compete with its rewritten form (see `quickening`).
-
-        Returns:
-            The rewritten form is the better one; it was loaded and warmed there too.
 
         Raises:
             ModelRefusedError: What the child found, or the child did not survive it, or not in time.
@@ -111,10 +127,14 @@ class Rehearsal:
             except BaseException:
                 self._stop()
                 raise
-        verdict = json.loads(answer)
-        if isinstance(verdict, list):
-            raise _VERDICTS.get(verdict[0], DamagedModelError)(verdict[1])
-        return verdict is True
+        try:
+            verdict: _Verdict = msgspec.json.decode(answer, type=_Verdict)
+        except msgspec.DecodeError as error:
+            raise DamagedModelError(f"TensorFlow answers nonsense after loading this model: {error}") from error
+        if isinstance(verdict, Outcome):
+            return verdict
+        name, reason = verdict
+        raise _VERDICTS.get(name, DamagedModelError)(reason)
 
     def close(self) -> None:
         """End the child. A later rehearsal starts another."""
@@ -131,7 +151,7 @@ class Rehearsal:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
-                if json.loads(_receive(self._child, _START_SECONDS)) is not None:
+                if _receive(self._child, _START_SECONDS) != b"null":
                     raise EOFError("unexpected greeting")
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self._stop()
@@ -197,25 +217,25 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _verdict(graph: ServableGraph, limits: LoadLimits) -> tuple[str, str] | bool:
+def _verdict(graph: ServableGraph, limits: LoadLimits) -> _Verdict:
     try:
         capi.version()
         _limit_memory(limits)
         started = time.monotonic()
-        _try_out(warm_scorer(graph, limits))
+        pace = _try_out(warm_scorer(graph, limits))
         # What follows takes about twice as long again, and must not cost a model its place.
         has_time = time.monotonic() - started < limits.load_seconds / _SHARE_OF_TIME
         better = rewritten(graph) if has_time and is_better_rewritten(graph, limits) else None
         if better is not None:
-            _try_out(warm_scorer(better, limits, is_rewritten=True))
+            pace = _try_out(warm_scorer(better, limits, is_rewritten=True))
     except ServingError as error:
         return type(error).__name__, str(error)[:4000]
     except MemoryError:
         return ModelLimitError.__name__, "loading takes more memory than a model may"
-    return better is not None
+    return Outcome(better is not None, pace)
 
 
-def _try_out(scorer: TensorFlowScorer) -> None:
+def _try_out(scorer: TensorFlowScorer) -> Pace:
     """Score numbers that a model was hardly made for. Failures are fine; what counts is that there is an after."""
     from serving.core.columns import Features, TextColumn
 
@@ -225,6 +245,7 @@ def _try_out(scorer: TensorFlowScorer) -> None:
     column = TextColumn(np.arange(len(_UNLIKELY)) % 2, ("", "unlikely"))
     with contextlib.closing(scorer), contextlib.suppress(ScoringError):
         scorer.score(Features(matrix, (column,) * texts))
+    return scorer.pace
 
 
 def _limit_memory(limits: LoadLimits) -> None:
@@ -238,8 +259,8 @@ def _limit_memory(limits: LoadLimits) -> None:
         return
 
 
-def _answer(answers: IO[bytes], verdict: tuple[str, str] | bool | None) -> None:
-    text = json.dumps(verdict).encode()
+def _answer(answers: IO[bytes], verdict: _Verdict | None) -> None:
+    text = msgspec.json.encode(verdict)
     answers.write(_LENGTH.pack(len(text)) + text)
     answers.flush()
 

@@ -28,6 +28,7 @@ from serving.scorers.tensorflow.capi import (
     TensorFlowError,
 )
 from serving.scorers.tensorflow.feeds import Feed
+from serving.scorers.tensorflow.pacing import Pace
 
 _NOT_OF_A_RECORD = frozenset({CANCELLED, DEADLINE_EXCEEDED, FAILED_PRECONDITION})
 
@@ -73,26 +74,30 @@ class Fetch:
 
 @dataclass(slots=True)
 class TensorFlowScorer:
-    """See `Scorer`. `runs_elsewhere` was measured when the model was warmed: true if 256 records take more than 4 ms.
+    """See `Scorer`. It runs elsewhere if it is heavy, see `Pace`.
 
-    A batch larger than `_most_rows` is several runs, each with the time limit for itself. A run has a multiple of `_block` rows,
-    see `blocks`.
+    A batch of more records than `pace` allows is several runs, each with the time limit for itself. A run has a multiple of
+    `_block` rows, see `blocks`.
     """
 
     signature: Signature
     engine: str
-    runs_elsewhere: bool
+    pace: Pace
     _session: Session
     _feeds: Sequence[Feed]
     _fetches: Sequence[Fetch]
     _options: bytes
     _score_seconds: float
-    _most_rows: int
     _block: int
     _names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._names = tuple(fetch.spec.name for fetch in self._fetches)
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """See `Scorer.runs_elsewhere`."""
+        return self.pace.is_heavy
 
     def score(self, features: Features) -> Predictions:
         """See `Scorer.score`.
@@ -122,7 +127,7 @@ class TensorFlowScorer:
         self._session.close()
 
     def _run(self, inputs: Sequence[Array], rows: int) -> list[Array]:
-        most = self._most_rows
+        most = self.pace.rows
         if rows <= most:
             return self._run_once(inputs, rows)
         parts = [

@@ -2,12 +2,10 @@
 
 The graph first gets a session with an executor of its own thread, which a time limit can interrupt between operations, and
 scores batches of growing size there. That shows that outputs have one row a record and a settled type and shape, what the
-model costs, and that it ends. A quick model without loops then gets its final session, which runs in the caller's thread
-without any hand-over (25 instead of 54 us a call, measured) but cannot be interrupted, and must give the same bits there.
-
-A model that takes longer for one record than a batch may take on the event loop scores record by record where a batch is
-no cheaper, so that a run stays short and its data near. It may be a rewritten one: see `quickening`. The session of a heavy
-model is made so that its threads give way to the event loop: see `giving_way`.
+model costs, and that it ends; how it is run follows from that (`pacing`). A quick model without loops then gets its final
+session, which runs in the caller's thread without any hand-over (25 instead of 54 us a call, measured) but cannot be interrupted,
+and must give the same bits there. A heavy one may be rewritten (`quickening`), and its threads give way to the event loop
+(`giving_way`).
 
 The batches hold zeros; if the model refuses those, ones. What the outputs are for them does not matter, NaN included: the
 logarithm of zero is the model's own business.
@@ -30,6 +28,7 @@ from serving.scorers.tensorflow.blocks import rows_of_block
 from serving.scorers.tensorflow.capi import DEADLINE_EXCEEDED, Array, Session, TensorFlowError
 from serving.scorers.tensorflow.feeds import DTYPE_NAMES, Feed, feeds_of, slots_of, specs_of
 from serving.scorers.tensorflow.giving_way import open_to_give_way
+from serving.scorers.tensorflow.pacing import MEASURED_ROWS, Pace, pace_of
 from serving.scorers.tensorflow.protos import message_class
 from serving.scorers.tensorflow.quickening import own_thread_config, straight_config
 from serving.scorers.tensorflow.scorer import Fetch, TensorFlowScorer, first_line
@@ -39,23 +38,21 @@ _FIRST_SIZES = (1, 16)
 _FEW = 2
 """The second size where a record takes longer than `_SLOW_SECONDS`."""
 _SLOW_SECONDS = 0.05
-_LONGEST_RUN_SECONDS = 0.25
-"""What one run may take where records come one by one to more; a batch is as many runs as it needs."""
-_CLEARLY_CHEAPER = 0.8
-_MEASURED_ROWS = 256
-_MOST_ROWS = 2048
-_HEAVY_SECONDS = 0.004
-"""What `_MEASURED_ROWS` may take on the event loop's thread: a fetched batch is about that large."""
+_LARGER_SIZES = (MEASURED_ROWS, 2048)
+"""Tried where a run may be as large."""
 _WIDEST_OUTPUT = 1 << 20
 
 
-def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = False) -> TensorFlowScorer:
+def warm_scorer(
+    graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = False, pace: Pace | None = None
+) -> TensorFlowScorer:
     """Load and check `graph`.
 
     Args:
         graph: To be loaded.
         limits: What it may cost.
         is_rewritten: It came from `quickening.rewritten`.
+        pace: How it is run; `None` to find out, in a process that does nothing else meanwhile.
 
     Raises:
         DamagedModelError: TensorFlow cannot load it.
@@ -71,27 +68,29 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = F
     def make() -> Session:
         return _open(graph, feeds, config, limits, deadline)
 
-    session = open_to_give_way(make) if is_rewritten else make()
+    gives_way = is_rewritten or (pace is not None and pace.is_heavy)
+    session = open_to_give_way(make) if gives_way else make()
     try:
-        samples, results = _first_batches(session, feeds, limits, deadline)
+        samples, results = _first_batches(session, feeds, limits, deadline, pace)
         sizes = [len(sample[0]) for sample in samples]
         predictions = _predictions(graph.outputs, results, sizes) if graph.are_outputs_guessed else graph.outputs
         if predictions and predictions != graph.outputs:
             session.close()
-            return warm_scorer(replace(graph, outputs=predictions, are_outputs_guessed=False), limits, is_rewritten)
+            return warm_scorer(
+                replace(graph, outputs=predictions, are_outputs_guessed=False), limits, is_rewritten, pace
+            )
         fetches = _fetches(graph.outputs, results, sizes)
         options = _run_options(limits.score_seconds)
         engine = f"tensorflow {capi.version()} (C API{', rewritten' if is_rewritten else ''})"
-        rows = _rows_of_run(session, samples, limits, deadline)
-        is_heavy = (
-            rows < _MEASURED_ROWS or _measure(session, feeds, samples, fetches, limits, deadline) > _HEAVY_SECONDS
-        )
-        if not graph.has_loops and not is_heavy:
+        if pace is None:
+            pace = _measured(session, samples, limits, deadline)
+        _try_larger(session, samples, fetches, pace, limits, deadline)
+        if not graph.has_loops and not pace.is_heavy:
             quick = _open_quick(graph, feeds, samples, results, limits, deadline)
             if quick is not None:
                 session.close()
                 session, options = quick, b""
-        elif is_heavy and not is_rewritten:
+        elif pace.is_heavy and not gives_way:
             session.close()
             session = open_to_give_way(make)
             _seconds(session, samples[0], limits, deadline)
@@ -99,10 +98,8 @@ def warm_scorer(graph: ServableGraph, limits: LoadLimits, is_rewritten: bool = F
         session.close()
         raise
     signature = Signature(specs_of(graph.inputs), tuple(fetch.spec for fetch in fetches), slots_of(feeds))
-    block = 1 if rows == 1 else rows_of_block()
-    return TensorFlowScorer(
-        signature, engine, is_heavy, session, feeds, fetches, options, limits.score_seconds, rows, block
-    )
+    block = 1 if pace.rows == 1 else rows_of_block()
+    return TensorFlowScorer(signature, engine, pace, session, feeds, fetches, options, limits.score_seconds, block)
 
 
 def _callers_thread_config() -> bytes:
@@ -159,7 +156,7 @@ def _open_quick(
 
 
 def _first_batches(
-    session: Session, feeds: Sequence[Feed], limits: LoadLimits, deadline: float
+    session: Session, feeds: Sequence[Feed], limits: LoadLimits, deadline: float, pace: Pace | None
 ) -> tuple[list[list[Array]], list[list[Array]]]:
     """The first batches and what the model made of them: of zeros, or of ones if it refuses zeros."""
     makers: Sequence[Callable[[Feed, int], Array]] = (Feed.zeros, Feed.ones)
@@ -167,16 +164,19 @@ def _first_batches(
     for make in makers:
         samples, results = [], []
         sizes = list(_FIRST_SIZES)
+        if pace is not None and pace.rows < sizes[1]:
+            sizes[1] = _FEW
         try:
             for rows in sizes:
                 sample = [make(feed, rows) for feed in feeds]
-                started = time.monotonic()
+                started = time.process_time()
                 results.append(session.run(sample, _options_until(deadline, limits)))
                 samples.append(sample)
                 # The first run is slower than all others, so a model that only starts slowly gets a second chance.
                 if (
-                    rows == 1
-                    and time.monotonic() - started > _SLOW_SECONDS
+                    pace is None
+                    and rows == 1
+                    and time.process_time() - started > _SLOW_SECONDS
                     and _seconds(session, sample, limits, deadline) > _SLOW_SECONDS
                 ):
                     sizes[1] = _FEW
@@ -188,35 +188,35 @@ def _first_batches(
     raise SignatureError(f"the model fails on a batch of zeros and on one of ones: {reason}")
 
 
+def _measured(session: Session, samples: Sequence[Sequence[Array]], limits: LoadLimits, deadline: float) -> Pace:
+    """See `pacing`."""
+
+    def seconds(rows: int) -> float:
+        return _seconds(session, _repeated(samples[0], rows), limits, deadline)
+
+    return pace_of(seconds, len(samples[1][0]))
+
+
 def _seconds(session: Session, batch: Sequence[Array], limits: LoadLimits, deadline: float) -> float:
-    """Seconds for one batch, the best of three."""
+    """Seconds of this process's processor time for one batch, the best of three."""
     best = math.inf
     for _ in range(3):
-        started = time.monotonic()
+        started = time.process_time()
         try:
             session.run(batch, _options_until(deadline, limits))
         except TensorFlowError as error:
             _raise_if_late(error, limits)
-            raise SignatureError(f"the model fails where it did not before: {first_line(error)}") from error
-        best = min(best, time.monotonic() - started)
+            raise SignatureError(
+                f"the model fails on a batch of {len(batch[0])} records: {first_line(error)}"
+            ) from error
+        best = min(best, time.process_time() - started)
+    if best > limits.score_seconds:
+        raise ModelLimitError(f"{len(batch[0])} records take {best:.3g} s; the limit is {limits.score_seconds:g} s")
     return best
 
 
-def _rows_of_run(session: Session, samples: Sequence[Sequence[Array]], limits: LoadLimits, deadline: float) -> int:
-    """How many records a run takes at most: one of a heavy model, unless several together are clearly cheaper. Otherwise a
-    multiple of whole blocks (`blocks`), of which one must be light: a single record takes as long.
-    """
-    one, several = samples
-    few = len(several[0])
-    alone = _seconds(session, one, limits, deadline)
-    together = _seconds(session, several, limits, deadline) / few
-    if alone > _HEAVY_SECONDS and together > _CLEARLY_CHEAPER * alone:
-        return 1
-    block = rows_of_block()
-    if block > 1 and block * together > _HEAVY_SECONDS:
-        return 1
-    most = max(few, int(_LONGEST_RUN_SECONDS / max(together, 1e-9)))
-    return max(block, most // block * block)
+def _repeated(sample: Sequence[Array], rows: int) -> list[Array]:
+    return [np.repeat(array[:1], rows, axis=0) for array in sample]
 
 
 def _predictions(
@@ -260,36 +260,28 @@ def _fetch(tensor: Tensor, array: Array) -> Fetch:
     return Fetch(TensorSpec(tensor.name, name, shape), np.dtype(object if name == "string" else name), width)
 
 
-def _measure(
+def _try_larger(
     session: Session,
-    feeds: Sequence[Feed],
     samples: Sequence[Sequence[Array]],
     fetches: Sequence[Fetch],
+    pace: Pace,
     limits: LoadLimits,
     deadline: float,
-) -> float:
-    """Seconds for `_MEASURED_ROWS`, the best of three. Warms `_MOST_ROWS` too where that takes no longer than a second."""
-    best = math.inf
-    for rows in (_MEASURED_ROWS, _MEASURED_ROWS, _MEASURED_ROWS, _MOST_ROWS):
-        if rows == _MOST_ROWS and best * (_MOST_ROWS / _MEASURED_ROWS) > 1.0:
+) -> None:
+    """Run batches of the sizes that will come, so that the first of them is no slower than others, and look at their outputs."""
+    for rows in _LARGER_SIZES:
+        if rows > pace.rows:
             break
-        batch = [np.repeat(array[:1], rows, axis=0) for array in samples[0]]
-        started = time.monotonic()
         try:
-            arrays = session.run(batch, _options_until(deadline, limits))
+            arrays = session.run(_repeated(samples[0], rows), _options_until(deadline, limits))
         except TensorFlowError as error:
             _raise_if_late(error, limits)
             raise SignatureError(f"the model fails on a batch of {rows} records: {first_line(error)}") from error
-        if rows == _MEASURED_ROWS:
-            best = min(best, time.monotonic() - started)
         for fetch, array in zip(fetches, arrays, strict=True):
             if array.shape != (rows, *fetch.spec.shape):
                 raise SignatureError(
                     f"output {fetch.spec.name!r} has shape {array.shape} for a batch of {rows} records"
                 )
-        if best > limits.score_seconds:
-            raise ModelLimitError(f"{rows} records take {best:.3g} s; the limit is {limits.score_seconds:g} s")
-    return best
 
 
 def _options_until(deadline: float, limits: LoadLimits) -> bytes:

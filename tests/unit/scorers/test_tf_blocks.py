@@ -59,20 +59,6 @@ def test_a_scorer_runs_whole_blocks_and_gives_what_was_asked_for(rows: int, monk
     np.testing.assert_allclose(column, want[:rows].reshape(column.shape), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(1e-6, 250_000 // BLOCK * BLOCK), (0.001, 1)])
-def test_a_model_of_which_a_block_is_heavy_scores_one_by_one(
-    seconds: float, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(warm_up, "rows_of_block", lambda: BLOCK)
-    monkeypatch.setattr(
-        warm_up, "_seconds", lambda session, batch, limits, deadline: max(0.002, seconds * len(batch[0]))
-    )
-    several = 16 if seconds > 1e-4 else 2_000
-    samples = [[np.zeros((1, 1))], [np.zeros((several, 1))]]
-
-    assert warm_up._rows_of_run(None, samples, LoadLimits(), 0.0) == most  # type: ignore[arg-type]
-
-
 def load_wine():
     return warm_up.warm_scorer(read_frozen_graph(Artifact(case("wine").frozen)), LoadLimits())
 
