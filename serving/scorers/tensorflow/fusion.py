@@ -112,7 +112,7 @@ def _is_zero(value: Value) -> bool:
 class _Siblings(Rewriting):
     """Convolutions of one tensor."""
 
-    def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
+    def prepare(self, ordered: Sequence[Node]) -> None:
         """See `Rewriting.prepare`."""
         groups: defaultdict[object, list[tuple[Node, Convolution, Array | None]]] = defaultdict(list)
         for node in ordered:

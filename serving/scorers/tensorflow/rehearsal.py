@@ -153,7 +153,7 @@ class Rehearsal:
                 )
                 if _receive(self._child, _START_SECONDS) != b"null":
                     raise EOFError("unexpected greeting")
-            except (OSError, EOFError, TimeoutError, ValueError) as error:
+            except (OSError, EOFError, TimeoutError) as error:
                 self._stop()
                 raise EngineUnavailableError(f"the process that tries models out does not start: {error}") from error
         return self._child

@@ -88,14 +88,14 @@ class Rewriting:
         ordered = in_order(outputs)
         self.uses = Counter(value.node for node in ordered for value in node.inputs)
         self.uses.update(value.node for value in outputs)
-        self.prepare(ordered, outputs)
+        self.prepare(ordered)
         for place, node in enumerate(ordered):
             if place % _STRIDE == 0:
                 pause()
             self._new[node] = self.replace(node) or self.remake(node)
         self.rewritten = [self.new(value) for value in outputs]
 
-    def prepare(self, ordered: Sequence[Node], outputs: Sequence[Value]) -> None:
+    def prepare(self, ordered: Sequence[Node]) -> None:
         """See all nodes before the first is made."""
 
     def replace(self, node: Node) -> Sequence[Value] | None:
